@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dropout_course.authoring import AuthoringToolsMissing, BuildReport, build, formats, laws
+from dropout_course.authoring import BuildReport, build, formats, laws
 from tests.authored import LESSON, SOURCE, check_metadata, stub_metadata, write_course
 
 
@@ -372,8 +372,8 @@ BROKEN = {
             "    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION\n", "    return 2 * x\n"
         ),
         (
-            "the stub of double does not define double once it is cleared, so that its check would "
-            "fail with a NameError: define the name outside BEGIN and END SOLUTION."
+            "the stub of double does not define double once it is cleared, so that its check "
+            "would fail with a NameError: define the name outside BEGIN and END SOLUTION."
         ),
     ),
     "does not compile": (
@@ -382,15 +382,15 @@ BROKEN = {
             'guesses = {\n### BEGIN SOLUTION\n"four": 4}\n',
         ),
         (
-            "the stub of guesses does not compile once it is cleared (line 1: '{' was never closed): "
-            "place BEGIN and END SOLUTION around whole statements."
+            "the stub of guesses does not compile once it is cleared (line 1: "
+            "'{' was never closed): place BEGIN and END SOLUTION around whole statements."
         ),
     ),
     "defined only by the solution": (
         changed('guesses = {"four": None}\n', ""),
         (
-            "the stub of guesses does not define guesses once it is cleared, so that its check would "
-            "fail with a NameError: define the name outside BEGIN and END SOLUTION."
+            "the stub of guesses does not define guesses once it is cleared, so that its check "
+            "would fail with a NameError: define the name outside BEGIN and END SOLUTION."
         ),
     ),
     "unlocked check": (
