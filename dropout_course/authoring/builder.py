@@ -139,13 +139,13 @@ class Builder:
                     f"{self._name(path)} is a lesson that course.py does not list: "
                     "add it there or delete the file."
                 )
-        for path in sorted(self._solutions.glob("*.ipynb")):
+        for path in sorted(self._solutions.glob("[!.]*.ipynb")):
             if not path.with_suffix(".py").exists():
                 self._drift.append(
                     f"{self._name(path)} has no paired {path.stem}.py: pair it with "
                     f"`jupytext --set-formats {formats.FORMATS}` or delete it."
                 )
-        for path in sorted(self._notebooks.glob("*.ipynb")):
+        for path in sorted(self._notebooks.glob("[!.]*.ipynb")):
             if not (self._solutions / f"{path.stem}.py").exists():
                 self._drift.append(
                     f"{self._name(path)} has no source solutions/{path.stem}.py: "

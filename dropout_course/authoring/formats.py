@@ -9,7 +9,6 @@ import copy
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from typing import Any
 
 import jupytext
@@ -24,6 +23,8 @@ from nbgrader.preprocessors import (
     ComputeChecksums,
     LockCells,
 )
+
+from dropout_course import __version__
 
 # nbformat says that it is typed, but leaves the functions used here without annotations.
 nbformat: Any = untyped_nbformat
@@ -113,7 +114,7 @@ def release(solutions: NotebookNode) -> NotebookNode:
         notebook, resources = step(log=_SILENT).preprocess(notebook, resources)
     notebook.metadata = nbformat.from_dict(
         {
-            "dropout_course": {"version": metadata.version("dropout-course")},
+            "dropout_course": {"version": __version__},
             "kernelspec": dict(KERNELSPEC),
             "language_info": copy.deepcopy(LANGUAGE_INFO),
         }

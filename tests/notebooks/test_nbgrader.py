@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,11 +21,14 @@ ASSIGNMENT = "lessons"
 
 def nbgrader(folder: Path, *arguments: str) -> str:
     """Run one command in `folder`; what it printed."""
+    # nbgrader starts alembic by name, so this environment's scripts must come first on the path.
+    scripts = str(Path(sys.executable).parent)
     run = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
+        env={**os.environ, "PATH": os.pathsep.join([scripts, os.environ["PATH"]])},
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
@@ -72,7 +76,7 @@ def test_autograde_gives_all_points_when_solved_and_none_as_handed_out(tmp_path:
     nbgrader(course, "autograde", ASSIGNMENT)
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
         points = {
-            submission.student_id: submission.code_score
+            submission.student.id: submission.code_score
             for submission in gradebook.assignment_submissions(ASSIGNMENT)
         }
     exercise_points = sum(exercise.points for exercise in lesson.exercises)
