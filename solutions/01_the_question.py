@@ -127,7 +127,8 @@ dishes = outputs.sum(dim=1)
 print(f"your guesses: {my_guess_kind}, {my_guess_days}")
 for present in range(6):
     days = masks.sum(dim=1) == present
-    print(f"{present} chefs: {dishes[days][0]:5.1f} dishes on {probability[days].sum():5.1%} of days")
+    share = probability[days].sum()
+    print(f"{present} chefs: {dishes[days][0]:5.1f} dishes on {share:5.1%} of days")
 print(f"average: {probability @ dishes:.1f} dishes")
 
 # %% [markdown]
@@ -147,8 +148,9 @@ class SimpleNetwork(nn.Module):
         self.layer2 = nn.Linear(50, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = torch.relu(self.layer1(x))
-        return self.layer2(self.dropout(hidden))
+        hidden = self.dropout(torch.relu(self.layer1(x)))
+        output: torch.Tensor = self.layer2(hidden)
+        return output
 
 
 # %% [markdown]
@@ -191,13 +193,14 @@ active = hidden > 0
 for mode in (True, False):
     model.train(mode)
     after = model.dropout(hidden)[active]
-    scale = (after / hidden[active])[after > 0].mean()
-    print(f"{'train' if mode else 'eval':5}  repeats: {torch.equal(model(x), model(x))!s:5}",
-          f" drops units: {bool((after == 0).any())!s:5}  survivors: x {scale:.2f}")
+    print("train mode" if mode else "eval mode")
+    print("  two calls give the same output:", torch.equal(model(x), model(x)))
+    print("  dropout sets units to zero:    ", bool((after == 0).any()))
+    print(f"  survivors are multiplied by:    {(after / hidden[active]).max():.2f}")
 
 with torch.no_grad():
-    model.train()
-    print("train mode under no_grad, repeats:", torch.equal(model(x), model(x)))
+    repeats = torch.equal(model.train()(x), model(x))
+print("train mode under no_grad\n  two calls give the same output:", repeats)
 
 # %% [markdown]
 # `train()` and `eval()` set `training` on every submodule, and `nn.Dropout` looks at nothing else.
@@ -214,25 +217,29 @@ check(predictions=predictions)
 # Players sit out practice at random, so that the team depends on nobody. If it is always the same
 # players, the picture fails: "the same neurons are always dropped" is a common misconception.
 #
-# Predict: in one batch of 100 rows, how many different masks does one call draw? Which gradient do
-# units that sit out receive?
+# Predict before you count.
 
 # %%
-my_guess_masks = "?"     # "a"  1, shared by the batch      "b"  100, one for each row
-my_guess_gradient = "?"  # "a"  a smaller one               "b"  none
+# One batch of 100 rows: how many different masks does one call draw?
+#   "a"  1, shared by the batch      "b"  100, one for each row
+my_guess_masks = "?"
+# Which gradient do units that sit out receive?
+#   "a"  a smaller one               "b"  none
+my_guess_gradient = "?"
 
 # %%
 practice = torch.ones(100, 50, requires_grad=True)
 played = nn.Dropout(p=0.2)(practice)
-played.sum().backward()
+(gradient,) = torch.autograd.grad(played.sum(), practice)
 sat_out = played == 0
-print(f"different masks: {len(sat_out.unique(dim=0))}          your guess: {my_guess_masks}")
-print(f"gradient, sat out: {practice.grad[sat_out].unique().tolist()}   your guess: {my_guess_gradient}")
-print(f"gradient, played:  {practice.grad[~sat_out].unique().tolist()}")
+print(f"your guesses: {my_guess_masks}, {my_guess_gradient}")
+print("different masks:  ", len(sat_out.unique(dim=0)))
+print("gradient, sat out:", gradient[sat_out].unique().tolist())
+print("gradient, played: ", gradient[~sat_out].unique().tolist())
 
 # %% [markdown]
-# Each row of the batch has its own mask, and a unit that sits out learns nothing from that row. So far
-# the team holds. It breaks at the scale: the players who stay on the field do not score 1.25 times as
+# Each row of the batch has its own mask, and a unit that sits out learns nothing from it. So far the
+# team holds. It breaks at the scale: the players who stay on the field do not score 1.25 times as
 # often, while the surviving units do count 1.25-fold, in the output and in the gradient.
 #
 # ## Break it: forget `model.eval()`
