@@ -15,10 +15,15 @@ class SmallExercise:
 @dataclass(frozen=True)
 class SmallLesson:
     id: str
+    number: str
+    title: str
+    minutes: int
     exercises: tuple[SmallExercise, ...]
 
 
-LESSON = SmallLesson("00_small", (SmallExercise("double", 2), SmallExercise("guesses", 1)))
+LESSON = SmallLesson(
+    "00_small", "00", "Small", 5, (SmallExercise("double", 2), SmallExercise("guesses", 1))
+)
 
 
 def stub_metadata(grade_id: str) -> str:
@@ -58,6 +63,8 @@ SOURCE = f'''\
 
 # %% [markdown]
 # # 00 · Small
+#
+# 5 minutes.
 
 # %%
 def check(target=None, **values):

@@ -186,7 +186,9 @@ def test_check_reports_changed_code_without_running_it(course: Path) -> None:
 
 
 def test_check_reports_changed_prose_in_both_notebooks(course: Path) -> None:
-    (course / "solutions" / "00_small.py").write_text(changed("# # 00 · Small", "# # 00 · Tiny"))
+    (course / "solutions" / "00_small.py").write_text(
+        changed("# 5 minutes.", "# 5 minutes, no more.")
+    )
     assert small_build(course, check=True).drift == (
         "solutions/00_small.ipynb differs from its source: run `dropout-course build`.",
         "notebooks/00_small.ipynb differs from its source: run `dropout-course build`.",
@@ -302,6 +304,14 @@ BROKEN = {
             "the header does not pair the file with a notebook: "
             "write `formats: ipynb,py:percent` under `jupytext:`."
         ),
+    ),
+    "other title": (
+        changed("# # 00 · Small", "# # 00 · Tiny"),
+        "the first cell must begin with '# 00 · Small', as course.py names the lesson.",
+    ),
+    "other duration": (
+        changed("# 5 minutes.", "# 50 minute."),
+        "the first cell must say '5 minutes', the time that course.py gives.",
     ),
     "incomplete metadata": (
         changed('"grade_id": "double", ', ""),

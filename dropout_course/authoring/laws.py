@@ -32,6 +32,7 @@ METADATA_KEYS = ("grade", "grade_id", "locked", "schema_version", "solution", "t
 def source_violations(lesson: Lesson, source: NotebookNode) -> Iterator[str]:
     """Every law that a lesson's source breaks, without the name of its file."""
     yield from _pairing(source)
+    yield from _title(lesson, source)
     incomplete = list(_metadata(source))
     yield from incomplete
     if incomplete:  # the laws below read this metadata
@@ -91,6 +92,15 @@ def _pairing(source: NotebookNode) -> Iterator[str]:
             f"the header does not pair the file with a notebook: write `formats: {FORMATS}` "
             "under `jupytext:`."
         )
+
+
+def _title(lesson: Lesson, source: NotebookNode) -> Iterator[str]:
+    heading, duration = f"# {lesson.number} · {lesson.title}", f"{lesson.minutes} minutes"
+    first = source.cells[0].source if source.cells else ""
+    if first.partition("\n")[0] != heading:
+        yield f"the first cell must begin with {heading!r}, as course.py names the lesson."
+    if duration not in first:
+        yield f"the first cell must say {duration!r}, the time that course.py gives."
 
 
 def _metadata(source: NotebookNode) -> Iterator[str]:
