@@ -18,7 +18,7 @@ test: lint
 	$(BIN)/pytest -n logical --dist loadscope --timeout 300 --timeout-method thread --nbval --nbval-current-env
 
 lint: $(AUTHOR)
-	$(BIN)/ruff check && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
 
 build: $(AUTHOR)
 	$(BIN)/dropout-course build

@@ -156,5 +156,7 @@ def test_the_set_up_says_which_torch_it_downloads() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_no_file_names_a_package_host(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    hosts = r"pypi\.org|pythonhosted|download\.pytorch|anaconda\.(org|com)|conda\.anaconda|simple/?\b"
+    hosts = (
+        r"pypi\.org|pythonhosted|download\.pytorch|anaconda\.(org|com)|conda\.anaconda|simple/?\b"
+    )
     assert re.findall(rf"https?://\S*(?:{hosts})\S*|--extra-index-url|--find-links", text) == []
