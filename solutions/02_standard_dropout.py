@@ -18,7 +18,7 @@
 # > **Interviewer:** "Implement dropout the way the 2014 paper describes it. What do you do at
 # > inference, and what happens if you forget?"
 #
-# 35 minutes. Afterwards you can **write** the mask, the function and the module, and **name** what one
+# 30 minutes. Afterwards you can **write** the mask, the function and the module, and **name** what one
 # would see in production without the scale.
 
 # %%

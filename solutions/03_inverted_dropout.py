@@ -110,9 +110,10 @@ for dtype in (torch.float32, torch.bfloat16):
 
 # %%
 out = inverted_dropout(torch.full((3, 10_000), 10.0), 0.2)
-running = out.cumsum(dim=1) / torch.arange(1, 10_001)
+masks_drawn = torch.arange(1, 10_001)
+running = out.cumsum(dim=1) / masks_drawn
 for row, colour in zip(running, ("#0072B2", "#E69F00", "#009E73"), strict=True):
-    plt.semilogx(row, color=colour)
+    plt.semilogx(masks_drawn, row, color=colour)
 plt.axhline(10, color="black", linestyle="--", label="the input, 10")
 plt.title("Single values are 0 or 12.5, their average settles at the input")
 plt.xlabel("masks drawn")
