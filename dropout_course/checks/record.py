@@ -1,0 +1,386 @@
+"""Runs a plan on a learner's code and notes what happened. Decides nothing.
+
+The only module that calls a learner's code. It never raises for what that code does, and it leaves
+random states, modes and inputs as it found them.
+"""
+
+from __future__ import annotations
+
+import linecache
+import random
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dropout_course.checks.isolation import (
+    TimeLimitReached,
+    captured_output,
+    exit_raises,
+    restored_state,
+    time_limit,
+)
+from dropout_course.checks.plan import Call, Construct, GeneratorSeed, Other, Plan, Step, Value
+
+TIME_LIMIT = 10.0  # seconds for a whole plan
+_PACKAGE = Path(__file__).resolve().parents[1]
+_TORCH = Path(torch.__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class LearnerError:
+    """An exception that a learner's code raised, with the innermost line of theirs.
+
+    `in_own_code` is true where that line itself raised, false where a library below it did.
+    """
+
+    type_name: str
+    message: str
+    line_number: int = 0
+    line: str = ""
+    in_own_code: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one step did.
+
+    `gradients` has one entry for each floating-point tensor among the arguments, None where no
+    gradient came back; it is None itself where none was asked for. `state` lists the names in a
+    module's parameters, buffers and `state_dict` after the step.
+    """
+
+    name: str
+    value: Value = None
+    error: LearnerError | None = None
+    differentiable: bool = False
+    gradients: tuple[Tensor | None, ...] | None = None
+    gradient_error: LearnerError | None = None
+    inputs_changed: bool = False
+    generator_moved: bool = False
+    reseeded: bool = False
+    given_generator_moved: bool = False
+    other_generators: tuple[str, ...] = ()
+    library_calls: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a plan's steps did, by name. A step that was not reached is missing.
+
+    `printed` is the beginning of what was printed, `printed_lines` the number of all its lines.
+    """
+
+    exercise: str
+    observations: Mapping[str, Observation]
+    printed: str = ""
+    printed_lines: int = 0
+    timed_out: bool = False
+
+    def __getitem__(self, name: str) -> Observation:
+        return self.observations[name]
+
+    def get(self, name: str) -> Observation | None:
+        return self.observations.get(name)
+
+
+def record(plan: Plan, target: object, *, limit: float = TIME_LIMIT) -> Record:
+    """Run `plan` on `target`, a function, a class or a value, within `limit` seconds.
+
+    Ends early where the very first step raises (nothing more is to be learned) and at the time
+    limit. A `KeyboardInterrupt` is the person's own and passes through, state restored.
+    """
+    session = _Session(target)
+    timed_out = False
+    with restored_state(), captured_output() as output, exit_raises():
+        try:
+            with time_limit(limit):
+                session.run(plan)
+        except TimeLimitReached:
+            timed_out = True
+    return Record(
+        exercise=plan.exercise,
+        observations=session.observations,
+        printed=output.text,
+        printed_lines=output.lines,
+        timed_out=timed_out,
+    )
+
+
+@dataclass
+class _Session:
+    """The state of one recording: the instances made so far and what was observed."""
+
+    target: Any
+    observations: dict[str, Observation] = field(default_factory=dict)
+    instances: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, plan: Plan) -> None:
+        for index, step in enumerate(plan):
+            seen = self.observe(step)
+            self.observations[step.name] = seen
+            if index == 0 and seen.error is not None:
+                return
+
+    def observe(self, step: Step) -> Observation:
+        if isinstance(step, Construct):
+            return self.construct(step)
+        if isinstance(step, Call):
+            return self.call(step)
+        return Observation(step.name, value=_as_value(self.target))
+
+    def construct(self, step: Construct) -> Observation:
+        try:
+            instance = self.target(*step.args, **step.kwargs)
+        except (Exception, SystemExit) as error:
+            return Observation(step.name, error=learner_error(error))
+        self.instances[step.name] = instance
+        return Observation(step.name, value=_as_value(instance), state=_state(instance))
+
+    def call(self, step: Call) -> Observation:
+        function = self.target
+        if step.instance is not None:
+            if step.instance not in self.instances:
+                return self.observations[step.instance]
+            function = self.instances[step.instance]
+            if step.training is not None:
+                _set_mode(function, step.training)
+        return _observe_call(step, function)
+
+
+def _observe_call(step: Call, function: Callable[..., Any]) -> Observation:
+    wants_gradient = step.upstream is not None
+    args = tuple(_materialise(value, wants_gradient) for value in step.args)
+    kwargs = {key: _materialise(value, wants_gradient) for key, value in step.kwargs.items()}
+    generators = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)]
+    if step.seed is not None:
+        torch.manual_seed(step.seed)
+    before = _RandomStates(generators)
+    error = None
+    result: Any = None
+    calls: tuple[str, ...] = ()
+    try:
+        with _LibraryCalls() as library:
+            result = _repeat(function, args, kwargs, step.repeats)
+        calls = library.dropouts
+    except (Exception, SystemExit) as raised:
+        error = learner_error(raised)
+        calls = library.dropouts
+    moved = before.compare()
+    given = (*step.args, *step.kwargs.values())
+    passed = (*args, *kwargs.values())
+    gradients, gradient_error = _gradients(result, step.upstream, passed)
+    return Observation(
+        step.name,
+        value=_as_value(result),
+        error=error,
+        differentiable=isinstance(result, Tensor) and result.requires_grad,
+        gradients=gradients,
+        gradient_error=gradient_error,
+        inputs_changed=any(_differs(a, b) for a, b in zip(given, passed, strict=True)),
+        generator_moved=moved.torch,
+        reseeded=moved.reseeded,
+        given_generator_moved=moved.given,
+        other_generators=moved.others,
+        library_calls=calls,
+        state=_state(function),
+    )
+
+
+def _repeat(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], repeats: int
+) -> Any:
+    if repeats == 1:
+        return function(*args, **kwargs)
+    results = [function(*args, **kwargs) for _ in range(repeats)]
+    same_shape = len({getattr(result, "shape", None) for result in results}) == 1
+    if all(isinstance(result, Tensor) for result in results) and same_shape:
+        return torch.stack([result.detach() for result in results])
+    return results[-1]
+
+
+def _materialise(value: Value, requires_grad: bool) -> Any:
+    """Copy a plan's value into what the learner's code is given."""
+    if isinstance(value, GeneratorSeed):
+        return torch.Generator().manual_seed(value.seed)
+    if isinstance(value, Tensor):
+        # A copy with the same strides: a transposed input stays transposed.
+        copy = torch.empty_like(value, memory_format=torch.preserve_format).copy_(value)
+        return copy.requires_grad_(requires_grad and copy.is_floating_point())
+    return value
+
+
+def _differs(given: Value, passed: Any) -> bool:
+    if not isinstance(given, Tensor) or given.device.type == "meta":
+        return False
+    passed = passed.detach()
+    same_kind = given.shape == passed.shape and given.dtype == passed.dtype
+    return not (same_kind and torch.equal(given, passed))
+
+
+def _as_value(result: Any) -> Value:
+    """Turn what came back into data; what is no data becomes `Other`."""
+    if isinstance(result, Tensor) and result.layout is torch.strided:
+        # The learner may keep and later change what they returned: take a copy.
+        return result.detach().clone() if result.numel() else result.detach()
+    if result is None or isinstance(result, bool | int | float | str):
+        return result
+    if isinstance(result, Mapping) and all(isinstance(key, str) for key in result):
+        return {key: _as_value(value) for key, value in result.items()}
+    if isinstance(result, tuple):
+        return tuple(_as_value(value) for value in result)
+    return Other(_type_name(result), _short_repr(result))
+
+
+def _type_name(value: Any) -> str:
+    return "nn.Module" if isinstance(value, nn.Module) else type(value).__name__
+
+
+def _short_repr(value: Any, limit: int = 80) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        return "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _state(target: Any) -> tuple[str, ...]:
+    if not isinstance(target, nn.Module):
+        return ()
+    try:
+        named = [*target.state_dict(), *dict(target.named_parameters())]
+        named += list(dict(target.named_buffers()))
+    except (Exception, SystemExit):
+        return ()
+    return tuple(dict.fromkeys(named))
+
+
+def _set_mode(module: Any, training: bool) -> None:
+    """Switch through a parent, as a model does: an own `eval` method is not what a model calls
+    first, `train(mode)` is."""
+    if isinstance(module, nn.Module):
+        nn.ModuleList([module]).train(training)
+
+
+def _gradients(
+    result: Any, upstream: Tensor | None, passed: tuple[Any, ...]
+) -> tuple[tuple[Tensor | None, ...] | None, LearnerError | None]:
+    if upstream is None or not isinstance(result, Tensor) or not result.requires_grad:
+        return None, None
+    inputs = [value for value in passed if isinstance(value, Tensor) and value.requires_grad]
+    if result.shape != upstream.shape:
+        return None, None
+    try:
+        found = torch.autograd.grad(
+            result, inputs, upstream.to(result.dtype), allow_unused=True, retain_graph=False
+        )
+    except (Exception, SystemExit) as raised:
+        return None, learner_error(raised)
+    return tuple(None if gradient is None else gradient.detach() for gradient in found), None
+
+
+@dataclass(frozen=True)
+class _Moved:
+    torch: bool
+    reseeded: bool
+    given: bool
+    others: tuple[str, ...]
+
+
+class _RandomStates:
+    """The random generators a call may touch, as they stood before it."""
+
+    def __init__(self, given: list[torch.Generator]) -> None:
+        self._torch = torch.get_rng_state()
+        self._seed = torch.initial_seed()
+        self._numpy = _numpy_state()
+        self._python = random.getstate()
+        self._given = [(generator, generator.get_state()) for generator in given]
+
+    def compare(self) -> _Moved:
+        others = []
+        if _numpy_state() != self._numpy:
+            others.append("numpy.random")
+        if random.getstate() != self._python:
+            others.append("random")
+        return _Moved(
+            torch=not torch.equal(torch.get_rng_state(), self._torch),
+            reseeded=torch.initial_seed() != self._seed,
+            given=any(not torch.equal(g.get_state(), state) for g, state in self._given),
+            others=tuple(others),
+        )
+
+
+def _numpy_state() -> tuple[bytes, int]:
+    # Only the Mersenne Twister's words and position: what any draw changes.
+    state: Any = np.random.get_state()
+    return state[1].tobytes(), int(state[2])
+
+
+class _LibraryCalls:
+    """Notes which of torch's own dropout operators run, however they were reached.
+
+    The autograd profiler sees the operators themselves: through `torch.nn.functional`, through
+    modules, `torch.ops`, scripted code, and with `__torch_function__` disabled. A function mode or
+    a dispatch mode misses some of these ways.
+    """
+
+    dropouts: tuple[str, ...] = ()
+
+    def __enter__(self) -> _LibraryCalls:
+        config = torch.autograd.ProfilerConfig(
+            torch.autograd.ProfilerState.CPU,
+            False,  # report_input_shapes
+            False,  # profile_memory
+            False,  # with_stack
+            False,  # with_flops
+            False,  # with_modules
+            torch._C._profiler._ExperimentalConfig(),
+        )
+        torch.autograd._enable_profiler_legacy(config)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        events = torch.autograd._disable_profiler_legacy()
+        names = (event.name() for thread in events for event in thread)
+        found = (n.removeprefix("aten::") for n in names if n.startswith("aten::") and "drop" in n)
+        self.dropouts = tuple(dict.fromkeys(found))
+
+
+def learner_error(error: BaseException) -> LearnerError:
+    """Reduce an exception to its type, message and the innermost line of the learner's own code."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if _is_learners(frame.f_code.co_filename)]
+    message = _short_message(error)
+    if not own:
+        return LearnerError(type(error).__name__, message)
+    frame, line_number = own[-1]
+    return LearnerError(
+        type(error).__name__,
+        message,
+        line_number,
+        linecache.getline(frame.f_code.co_filename, line_number, frame.f_globals).strip(),
+        in_own_code=frame is frames[-1][0],
+    )
+
+
+def _short_message(error: BaseException, limit: int = 300) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return ""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _is_learners(filename: str) -> bool:
+    path = Path(filename)
+    if "site-packages" in path.parts or filename.startswith("<frozen"):
+        return False
+    return not (path.is_relative_to(_PACKAGE) or path.is_relative_to(_TORCH))
