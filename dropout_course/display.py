@@ -162,7 +162,7 @@ def _named(misconceptions: Sequence[Misconception]) -> list[str]:
         else f"{len(misconceptions)} explanations fit what was measured"
     )
     looks = [
-        f"Look at: {_sentence(each.experiment)} (lesson {each.lesson})" for each in misconceptions
+        f"Look at: {each.experiment.rstrip('.')} (lesson {each.lesson})." for each in misconceptions
     ]
     return [_one_line(f"{opening}: {_sentence(names)}"), *map(_one_line, looks)]
 

@@ -6,7 +6,6 @@ how anything is judged.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import numbers
 import os
@@ -20,7 +19,7 @@ import torch
 
 from dropout_course import display, surroundings
 from dropout_course.checks.verdict import Outcome, Verdict
-from dropout_course.course import EXERCISES, LESSONS
+from dropout_course.course import EXERCISES, LESSONS, UnknownExercise, find_exercise
 from dropout_course.display import Message, Tone
 from dropout_course.exercises.base import Exercise, Kind
 from dropout_course.progress import HINT_LEVELS, Action, Event, Ledger, home, now, overview
@@ -41,15 +40,15 @@ class CheckError(Exception):
         return [self._brief or str(self)]
 
 
-class CheckFailed(CheckError):  # noqa: N818 read aloud in a notebook
+class CheckFailed(CheckError):
     """What was defined is not right yet."""
 
 
-class NotAttempted(CheckError):  # noqa: N818
+class NotAttempted(CheckError):
     """The stub is still as it was handed out."""
 
 
-class CannotCheck(CheckError):  # noqa: N818
+class CannotCheck(CheckError):
     """What was given is nothing that can be checked; the text says what to give instead."""
 
 
@@ -204,9 +203,10 @@ def _named(target: object, verb: str) -> Exercise:
 
 
 def _known(name: str) -> Exercise:
-    if name not in EXERCISES:
-        raise CannotCheck(_unknown(name))
-    return EXERCISES[name]
+    try:
+        return find_exercise(name)
+    except UnknownExercise as error:
+        raise CannotCheck(_with_age(str(error))) from None
 
 
 def _names(target: object) -> Iterator[str]:
@@ -257,7 +257,7 @@ def _why_not(target: object) -> str:
         values = [each.id for each in EXERCISES.values() if each.kind is Kind.VALUE]
         examples = " or ".join(f"check({value}={value})" for value in values)
         return f"check received a {kind}: a value goes by its name, {examples}."
-    return _unknown(name)
+    return _with_age(str(UnknownExercise(name)))
 
 
 def _call(name: str) -> str:
@@ -265,12 +265,8 @@ def _call(name: str) -> str:
     return f"check({name}={name})" if is_value else f"check({name})"
 
 
-def _unknown(name: str) -> str:
-    nearest = difflib.get_close_matches(name, EXERCISES, n=1, cutoff=0.4)
-    suggestion = (
-        f"did you mean {nearest[0]}?" if nearest else f"the exercises are {', '.join(EXERCISES)}."
-    )
-    sentence = f"{name} is not an exercise of this course: {suggestion}"
+def _with_age(sentence: str) -> str:
+    """What the notebook asks for may be unknown because the package is older."""
     return " ".join(filter(None, (sentence, surroundings.newer_notebook())))
 
 
