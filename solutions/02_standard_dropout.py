@@ -277,10 +277,9 @@ report("scale forgotten")
 
 # %%
 # Two more wrong factors at inference. At which p does a test with five tens catch them?
-right, swapped, inverse = (lambda p: 1 - p), (lambda p: p), (lambda p: 1 / (1 - p))
 for p in (0.5, 0.2):
-    values = [10 * factor(p) for factor in (right, swapped, inverse)]
-    print("p = {}:  (1-p) {:4.1f}   p {:4.1f}   1/(1-p) {:4.1f}".format(p, *values))
+    right, swapped, inverse = 10 * (1 - p), 10 * p, 10 / (1 - p)
+    print(f"p = {p}: times (1-p) {right:4.1f}  times p {swapped:4.1f}  over (1-p) {inverse:4.1f}")
 
 # %% [markdown]
 # ## Follow-up: "Your tests pass at p = 0.5. Are you done?"
