@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def run_cells(
     )
     with tempfile.TemporaryDirectory(prefix="dropout-course-") as home:
         try:
-            client.execute(env={**os.environ, "DROPOUT_COURSE_HOME": home})
+            client.execute(
+                env={**os.environ, "DROPOUT_COURSE_HOME": home},
+                stderr=subprocess.DEVNULL,  # the kernel's own log, not what cells write
+            )
         except CellExecutionError as error:
             raise LessonFailed(f"{_failed_cell(notebook)} raised {_reason(error)}") from error
         except CellTimeoutError as error:
