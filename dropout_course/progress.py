@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -129,6 +130,8 @@ class Ledger:
         self._notices: list[str] = []
         self._said: set[str] = set()
         self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
 
     def add(self, *events: Event) -> None:
         """Write the events, and those that earlier could not be written."""
@@ -182,9 +185,28 @@ class Ledger:
         return otherwise
 
     def _once(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(_open(self.path)) as connection:
+        connection = self._connected()
+        try:
             return work(connection)
+        except BaseException:
+            self._disconnect()  # ends the transaction; the next call begins afresh
+            raise
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection, kept since opening and closing waits for the disk (15 ms for some), and
+        opened again where another kernel has put a new file in the old one's place."""
+        if self._connection is None or _identity(self.path) != self._opened:
+            self._disconnect()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _open(self.path)
+            self._opened = _identity(self.path)
+            weakref.finalize(self, self._connection.close)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _unwritable(self, reason: str) -> str:
         return (
@@ -325,8 +347,18 @@ class _NewerSchemaError(Exception):
     """The file was written by a later version of the course."""
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
