@@ -1,4 +1,7 @@
-"""Every test, and every kernel that nbval starts, keeps its progress in a folder of its own."""
+"""What nbval needs beyond its options: each notebook's kernel keeps its progress apart.
+
+Knows nothing of the course. Stands at the root, since it is about solutions/, not about tests/.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,15 @@ import tempfile
 
 import pytest
 
-# Set before anything is imported or started, so that no test can touch a learner's own record.
-_home = tempfile.TemporaryDirectory(prefix="dropout-course-tests-")
-os.environ["DROPOUT_COURSE_HOME"] = _home.name
+_homes = tempfile.TemporaryDirectory(prefix="dropout-course-nbval-")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give each notebook under nbval an empty record, as `dropout-course build` does.
+    """Give a notebook an empty record before nbval starts its kernel, as a build does.
 
-    nbval starts a notebook's kernel just before its first cell and hands on this environment.
+    Its outputs are then those of a first run, and no test touches the record of whoever runs it.
     """
-    if getattr(item, "cell_num", None) == 0:
-        os.environ["DROPOUT_COURSE_HOME"] = tempfile.mkdtemp(dir=_home.name)
+    notebook = item.parent
+    if hasattr(item, "cell_num") and getattr(notebook, "kernel", None) is None:
+        os.environ["DROPOUT_COURSE_HOME"] = tempfile.mkdtemp(dir=_homes.name)
