@@ -57,7 +57,11 @@ def captured_output() -> Iterator[LimitedText]:
 @contextlib.contextmanager
 def restored_state() -> Iterator[None]:
     """Restore torch's, NumPy's and Python's random states, grad mode, default dtype, deterministic
-    mode, thread count and warning filters."""
+    mode, thread count and warning filters.
+
+    Inside, torch computes with one thread: the calls of a check are small, and waiting for threads
+    on a busy machine costs more than they save.
+    """
     torch_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     numpy_state = np.random.get_state()
@@ -70,6 +74,7 @@ def restored_state() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.set_grad_enabled(True)
+            torch.set_num_threads(1)
             yield
     finally:
         torch.set_rng_state(torch_state)
@@ -81,7 +86,8 @@ def restored_state() -> Iterator[None]:
         torch.set_grad_enabled(grad)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:
+            torch.use_deterministic_algorithms(deterministic)  # its first call imports a compiler
 
 
 @contextlib.contextmanager

@@ -21,6 +21,13 @@ class GeneratorSeed:
 
 
 @dataclass(frozen=True)
+class OnAnotherDevice:
+    """Stands for a tensor on another device than the CPU; simulated where there is none."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
 class Other:
     """Stands for a value that is none of the kinds below: its type's name and a short `repr`."""
 
@@ -34,11 +41,12 @@ Value: TypeAlias = (
     | int
     | float
     | str
-    | None
     | GeneratorSeed
+    | OnAnotherDevice
     | Other
     | tuple["Value", ...]
     | Mapping[str, "Value"]
+    | None
 )
 
 
@@ -129,7 +137,7 @@ def describe(plan: Plan, name: str) -> str:
     tensors = [
         f"{label} {_tensor(value)}"
         for label, value in zip(_labels(step.args, step.kwargs), _values(step), strict=True)
-        if isinstance(value, Tensor)
+        if isinstance(value, Tensor | OnAnotherDevice)
     ]
     times = f", {step.repeats} calls" if step.repeats > 1 else ""
     return called + (f" with {', '.join(tensors)}" if tensors else "") + times
@@ -140,19 +148,17 @@ def _values(step: Call) -> tuple[Value, ...]:
 
 
 def _labels(args: tuple[Value, ...], kwargs: Mapping[str, Value]) -> list[str]:
-    tensors = sum(isinstance(value, Tensor) for value in args)
+    tensors = sum(isinstance(value, Tensor | OnAnotherDevice) for value in args)
     names = iter(["x"] if tensors == 1 else [f"x{i}" for i in range(1, tensors + 1)])
-    return [next(names) if isinstance(a, Tensor) else "" for a in args] + list(kwargs)
+    given = [next(names) if isinstance(a, Tensor | OnAnotherDevice) else "" for a in args]
+    return given + list(kwargs)
 
 
 def _arguments(args: tuple[Value, ...], kwargs: Mapping[str, Value]) -> str:
     labels = _labels(args, kwargs)
-    positional = [
-        label if isinstance(value, Tensor) else _plain(value)
-        for label, value in zip(labels, args, strict=False)
-    ]
+    positional = [label or _plain(value) for label, value in zip(labels, args, strict=False)]
     named = [
-        f"{key}={key if isinstance(value, Tensor) else _plain(value)}"
+        f"{key}={key if isinstance(value, Tensor | OnAnotherDevice) else _plain(value)}"
         for key, value in kwargs.items()
     ]
     return ", ".join([*positional, *named])
@@ -166,9 +172,10 @@ def _plain(value: Value) -> str:
     return repr(value)
 
 
-def _tensor(value: Tensor) -> str:
-    if value.numel() <= 5 and value.dim() == 1 and value.device.type != "meta":
+def _tensor(value: Tensor | OnAnotherDevice) -> str:
+    if isinstance(value, OnAnotherDevice):
+        return f"{_tensor(value.tensor)}, on another device"
+    if value.numel() <= 5 and value.dim() == 1:
         return f"= {[round(float(v), 4) for v in value]}"
     dtype = "" if value.dtype is torch.float32 else f" and dtype {value.dtype}"
-    device = "" if value.device.type == "cpu" else f" on the {value.device.type} device"
-    return f"of shape {list(value.shape)}{dtype}{device}"
+    return f"of shape {list(value.shape)}{dtype}"

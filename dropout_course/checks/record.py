@@ -6,9 +6,9 @@ random states, modes and inputs as it found them.
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import random
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dropout_course.checks.elsewhere import Elsewhere, ElsewhereTensor
 from dropout_course.checks.isolation import (
     TimeLimitReached,
     captured_output,
@@ -26,8 +27,18 @@ from dropout_course.checks.isolation import (
     restored_state,
     time_limit,
 )
-from dropout_course.checks.plan import Call, Construct, GeneratorSeed, Other, Plan, Step, Value
+from dropout_course.checks.plan import (
+    Call,
+    Construct,
+    GeneratorSeed,
+    OnAnotherDevice,
+    Other,
+    Plan,
+    Step,
+    Value,
+)
 
+_autograd: Any = torch.autograd  # its profiler's parts are not declared for type checkers
 TIME_LIMIT = 10.0  # seconds for a whole plan
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TORCH = Path(torch.__file__).resolve().parent
@@ -151,7 +162,10 @@ class _Session:
                 return self.observations[step.instance]
             function = self.instances[step.instance]
             if step.training is not None:
-                _set_mode(function, step.training)
+                try:
+                    _set_mode(function, step.training)
+                except (Exception, SystemExit) as error:
+                    return Observation(step.name, error=learner_error(error))
         return _observe_call(step, function)
 
 
@@ -161,18 +175,17 @@ def _observe_call(step: Call, function: Callable[..., Any]) -> Observation:
     kwargs = {key: _materialise(value, wants_gradient) for key, value in step.kwargs.items()}
     generators = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)]
     if step.seed is not None:
-        torch.manual_seed(step.seed)
+        # What torch.manual_seed does on the CPU; it would also queue work for accelerators.
+        torch.default_generator.manual_seed(step.seed)
     before = _RandomStates(generators)
     error = None
     result: Any = None
-    calls: tuple[str, ...] = ()
+    library = _LibraryCalls()
     try:
-        with _LibraryCalls() as library:
+        with library, _device_of(args):
             result = _repeat(function, args, kwargs, step.repeats)
-        calls = library.dropouts
     except (Exception, SystemExit) as raised:
         error = learner_error(raised)
-        calls = library.dropouts
     moved = before.compare()
     given = (*step.args, *step.kwargs.values())
     passed = (*args, *kwargs.values())
@@ -189,7 +202,7 @@ def _observe_call(step: Call, function: Callable[..., Any]) -> Observation:
         reseeded=moved.reseeded,
         given_generator_moved=moved.given,
         other_generators=moved.others,
-        library_calls=calls,
+        library_calls=library.dropouts,
         state=_state(function),
     )
 
@@ -210,6 +223,8 @@ def _materialise(value: Value, requires_grad: bool) -> Any:
     """Copy a plan's value into what the learner's code is given."""
     if isinstance(value, GeneratorSeed):
         return torch.Generator().manual_seed(value.seed)
+    if isinstance(value, OnAnotherDevice):
+        return ElsewhereTensor(value.tensor.clone())
     if isinstance(value, Tensor):
         # A copy with the same strides: a transposed input stays transposed.
         copy = torch.empty_like(value, memory_format=torch.preserve_format).copy_(value)
@@ -217,8 +232,16 @@ def _materialise(value: Value, requires_grad: bool) -> Any:
     return value
 
 
+def _device_of(args: tuple[Any, ...]) -> contextlib.AbstractContextManager[object]:
+    if any(isinstance(value, ElsewhereTensor) for value in args):
+        return Elsewhere()  # type: ignore[no-untyped-call]
+    return contextlib.nullcontext()
+
+
 def _differs(given: Value, passed: Any) -> bool:
-    if not isinstance(given, Tensor) or given.device.type == "meta":
+    if isinstance(given, OnAnotherDevice):
+        return _differs(given.tensor, passed.held)
+    if not isinstance(given, Tensor):
         return False
     passed = passed.detach()
     same_kind = given.shape == passed.shape and given.dtype == passed.dtype
@@ -227,7 +250,9 @@ def _differs(given: Value, passed: Any) -> bool:
 
 def _as_value(result: Any) -> Value:
     """Turn what came back into data; what is no data becomes `Other`."""
-    if isinstance(result, Tensor) and result.layout is torch.strided:
+    if isinstance(result, ElsewhereTensor):
+        return OnAnotherDevice(result.held.detach())
+    if isinstance(result, Tensor) and result.layout == torch.strided:
         # The learner may keep and later change what they returned: take a copy.
         return result.detach().clone() if result.numel() else result.detach()
     if result is None or isinstance(result, bool | int | float | str):
@@ -278,12 +303,13 @@ def _gradients(
     if result.shape != upstream.shape:
         return None, None
     try:
-        found = torch.autograd.grad(
-            result, inputs, upstream.to(result.dtype), allow_unused=True, retain_graph=False
-        )
+        # A scalar's gradient: giving `upstream` to `grad` would import a symbolic algebra system.
+        loss = (result * upstream.to(result.dtype)).sum()
+        found = torch.autograd.grad(loss, inputs, allow_unused=True)
     except (Exception, SystemExit) as raised:
         return None, learner_error(raised)
-    return tuple(None if gradient is None else gradient.detach() for gradient in found), None
+    kept: tuple[Tensor | None, ...] = found  # an unused input has none
+    return tuple(None if gradient is None else gradient.detach() for gradient in kept), None
 
 
 @dataclass(frozen=True)
@@ -335,8 +361,8 @@ class _LibraryCalls:
     dropouts: tuple[str, ...] = ()
 
     def __enter__(self) -> _LibraryCalls:
-        config = torch.autograd.ProfilerConfig(
-            torch.autograd.ProfilerState.CPU,
+        config = _autograd.ProfilerConfig(
+            _autograd.ProfilerState.CPU,
             False,  # report_input_shapes
             False,  # profile_memory
             False,  # with_stack
@@ -344,14 +370,14 @@ class _LibraryCalls:
             False,  # with_modules
             torch._C._profiler._ExperimentalConfig(),
         )
-        torch.autograd._enable_profiler_legacy(config)
+        _autograd._enable_profiler_legacy(config)
         return self
 
     def __exit__(self, *_: object) -> None:
-        events = torch.autograd._disable_profiler_legacy()
-        names = (event.name() for thread in events for event in thread)
+        events = _autograd._disable_profiler_legacy()
+        names = {event.name() for thread in events for event in thread}
         found = (n.removeprefix("aten::") for n in names if n.startswith("aten::") and "drop" in n)
-        self.dropouts = tuple(dict.fromkeys(found))
+        self.dropouts = tuple(sorted(found))
 
 
 def learner_error(error: BaseException) -> LearnerError:

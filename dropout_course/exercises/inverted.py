@@ -60,8 +60,8 @@ def _backward_plan(rng: np.random.Generator) -> Plan:
     for name, dtype in PRECISIONS.items():
         gradient, mask, p = call(name, (5, 6), random_p(rng), torch.float32).args
         assert isinstance(gradient, Tensor)
-        steps.append(Call(name, (gradient.to(dtype), mask, p)))
-    steps.append(Call("p_one", (normal(rng, (3, 4)), torch.zeros(3, 4), 1.0)))
+        assert isinstance(mask, Tensor)
+        steps.append(Call(name, (gradient.to(dtype), mask.to(dtype), p)))
     steps.append(Call("p_zero", (normal(rng, (3, 4)), torch.ones(3, 4), 0.0)))
     return Plan("dropout_backward", tuple(steps))
 
@@ -77,8 +77,7 @@ def _answers(evidence: Evidence) -> Failure | None:
     for step in evidence.plan:
         seen, (gradient, _, _) = evidence.seen(step.name), _arguments(evidence, step.name)
         if seen.error is not None:
-            at_one = step.name == "p_one"
-            return raised_failure(evidence.plan, seen, "nan-at-p-one" if at_one else "raises")
+            return raised_failure(evidence.plan, seen, "raises")
         if not isinstance(seen.value, Tensor) or seen.value.shape != gradient.shape:
             nothing = seen.value is None
             return Failure(
@@ -137,20 +136,6 @@ def _name_backward(wrong: list[Wrong]) -> str:
     return "gradient-wrong-scale"
 
 
-def _p_one(evidence: Evidence) -> Failure | None:
-    gradient, _, _ = _arguments(evidence, "p_one")
-    found = evidence.tensor("p_one", gradient.shape)
-    if bool((found == 0).all()):
-        return None
-    finite = bool(found.isfinite().all())
-    return Failure(
-        evidence.called("p_one"),
-        "values other than 0" if finite else "nan or infinite values",
-        "zeros: with everything dropped the output does not depend on x",
-        "p-one-not-zeros" if finite else "nan-at-p-one",
-    )
-
-
 def _dtype(evidence: Evidence) -> Failure | None:
     for name in (*PRECISIONS, "bool_mask"):
         gradient, mask, p = _arguments(evidence, name)
@@ -201,7 +186,6 @@ BACKWARD_CRITERIA: tuple[Criterion[Evidence], ...] = (
         "The derivative of x * r / (1 - p) is r / (1 - p)",
         _right,
     ),
-    Criterion("p-one", "p = 1 gives zeros, never nan", "0 / 0 is nan, and spreads", _p_one),
     Criterion(
         "dtype",
         "grad_output's dtype is kept, with float and bool masks",
@@ -270,10 +254,9 @@ EXERCISES = (
             "The forward pass multiplies each element by one number, r / (1 - p). What is the"
             " derivative of c * x with respect to x?",
             "y_i = x_i * r_i / (1 - p), so dL/dx_i = dL/dy_i * r_i / (1 - p): the same mask, the"
-            " same scale, no new random number. At p = 1 the output does not depend on x, so the"
-            " gradient is 0.",
-            "`mask.to(grad_output.dtype)` takes a bool or float mask; then `*` and `/`."
-            " `torch.zeros_like(grad_output)` for p = 1, before any division.",
+            " same scale, no new random number.",
+            "Plain `*` and `/` on tensors: both work with a bool mask as well as with a float one,"
+            " and return a new tensor.",
         ),
     ),
 )

@@ -47,7 +47,8 @@ def _mask_plan(rng: np.random.Generator) -> Plan:
         made = call(name, (4, 5), float(rng.uniform(0.55, 0.9)), torch.float32)
         x, mask, keep = made.args
         assert isinstance(x, Tensor)
-        steps.append(Call(name, (x.to(dtype), mask, keep)))
+        assert isinstance(mask, Tensor)
+        steps.append(Call(name, (x.to(dtype), mask.to(dtype), keep)))
     return Plan("apply_inverted_mask", tuple(steps))
 
 

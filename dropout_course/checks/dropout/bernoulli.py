@@ -1,5 +1,5 @@
 """A mask by itself: `bernoulli_mask(shape, p, generator=...)`, planned and judged as a dropout of
-ones. Shares the criteria for masks; adds what only a mask has: its values, dtype and generator."""
+ones. Shares the criteria for masks; adds what only a mask has: its values and its generator."""
 
 from __future__ import annotations
 
@@ -70,40 +70,28 @@ class MaskEvidence(DropoutEvidence):
         shape, p = given["shape"], given["p"]
         if not (isinstance(shape, tuple) and isinstance(p, float)):
             raise TypeError(f"step {name!r} is no call of {EXERCISE}")
-        return Asked(torch.ones([int(n) for n in shape if isinstance(n, int)]), p, True)
+        sizes = [size for size in shape if isinstance(size, int)]
+        return Asked(torch.ones(()).expand(sizes), p, True)  # a view: ones without the memory
 
 
-def _answers(evidence: MaskEvidence) -> Failure | None:
+def _answers(evidence: DropoutEvidence) -> Failure | None:
     return usable(evidence, CORE, "raises")
 
 
-def _zeros_and_ones(evidence: MaskEvidence) -> Failure | None:
-    for name in CORE:
-        out = evidence.output(name)
-        if not bool(((out == 0) | (out == 1)).all()):
-            odd = out[(out != 0) & (out != 1)].flatten()[0]
+def _zeros_and_ones(evidence: DropoutEvidence) -> Failure | None:
+    for sample in evidence.samples(CORE):
+        odd = next((value for value in (sample.low, sample.high) if value != 1.0), None)
+        if odd is not None:
             return Failure(
-                evidence.called(name),
-                f"a value of {float(odd):.4g}",
+                sample.called,
+                f"a value of {odd:.4g}",
                 "0 for dropped and 1 for kept, nothing else",
                 "mask-already-scaled",
             )
     return None
 
 
-def _dtype(evidence: MaskEvidence) -> Failure | None:
-    out = evidence.output("seed_a")
-    if out.dtype is torch.float32:
-        return None
-    return Failure(
-        evidence.called("seed_a"),
-        f"a mask of dtype {out.dtype}",
-        "torch's default dtype, torch.float32 here",
-        "changes-dtype",
-    )
-
-
-def _edges(evidence: MaskEvidence) -> Failure | None:
+def _edges(evidence: DropoutEvidence) -> Failure | None:
     for name, value, misconception in (
         ("p_zero", 1.0, "p-zero-not-identity"),
         ("p_one", 0.0, "p-one-not-zeros"),
@@ -122,15 +110,15 @@ def _edges(evidence: MaskEvidence) -> Failure | None:
     return None
 
 
-def _shapes(evidence: MaskEvidence) -> Failure | None:
+def _shapes(evidence: DropoutEvidence) -> Failure | None:
     return usable(evidence, SHAPES, "one-shape-only")
 
 
-def _empty(evidence: MaskEvidence) -> Failure | None:
+def _empty(evidence: DropoutEvidence) -> Failure | None:
     return usable(evidence, EMPTY, "empty-tensor")
 
 
-def _generator(evidence: MaskEvidence) -> Failure | None:
+def _generator(evidence: DropoutEvidence) -> Failure | None:
     failure = usable(evidence, GIVEN, "ignores-the-generator")
     if failure is not None:
         return failure
@@ -140,7 +128,8 @@ def _generator(evidence: MaskEvidence) -> Failure | None:
     if seen.generator_moved or not seen.given_generator_moved:
         return Failure(
             called,
-            "the given generator was not used" if not seen.given_generator_moved
+            "the given generator was not used"
+            if not seen.given_generator_moved
             else "torch's global generator was used as well",
             "all random numbers from the given generator",
             "ignores-the-generator",
@@ -155,7 +144,7 @@ def _generator(evidence: MaskEvidence) -> Failure | None:
     return None
 
 
-def _plain(evidence: MaskEvidence) -> Failure | None:
+def _plain(evidence: DropoutEvidence) -> Failure | None:
     if not evidence.seen("seed_a").differentiable:
         return None
     return Failure(
@@ -166,7 +155,7 @@ def _plain(evidence: MaskEvidence) -> Failure | None:
     )
 
 
-CRITERIA: tuple[Criterion[MaskEvidence], ...] = (
+CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
     Criterion(
         "answers",
         "every call returns a tensor of the given shape",
@@ -192,12 +181,6 @@ CRITERIA: tuple[Criterion[MaskEvidence], ...] = (
         "a given generator is the only source of random numbers",
         "With a generator of its own, one layer can be repeated without touching the others",
         _generator,
-    ),
-    Criterion(
-        "dtype",
-        "masks have torch's default dtype",
-        "A float mask multiplies without surprises",
-        _dtype,
     ),
     Criterion(
         "shape",

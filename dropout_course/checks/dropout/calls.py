@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dropout_course.checks.plan import Call, Construct, Plan, Step, Value
+from dropout_course.checks.plan import Call, Construct, OnAnotherDevice, Plan, Step, Value
 from dropout_course.checks.statistics import FALSE_ALARM, elements_needed
 
 RATE_SHIFT = 0.01  # the smallest error of the drop rate that is sure to be seen
 RATE_SAMPLES = ("large", "images", "again", "training_again")  # share the rate's false alarms
 RATE_LEVEL = FALSE_ALARM / len(RATE_SAMPLES)
-LARGE = (640, 610)  # enough at p = 0.5, the worst case: elements_needed(0.5, RATE_SHIFT, RATE_LEVEL)
+LARGE = (
+    640,
+    610,
+)  # enough at p = 0.5, the worst case: elements_needed(0.5, RATE_SHIFT, RATE_LEVEL)
 REPEATS = 200  # small calls in a row
 SMALL = (4, 8)
 DEFAULT_P = 0.5
@@ -56,7 +59,7 @@ class Script:
     def ask(
         self,
         name: str,
-        x: Tensor,
+        x: Tensor | OnAnotherDevice,
         p: float | None,
         training: bool | None = True,
         *,
@@ -163,7 +166,7 @@ def _edges(script: Script, rng: np.random.Generator) -> None:
     for name, shape in (SHAPES | EMPTY).items():
         script.ask(name, few_values(rng, shape), p, seed=_seed(rng))
     script.ask("shape_transposed", few_values(rng, (9, 14)).T, p, seed=_seed(rng))
-    script.ask("device", torch.empty((3, 4), device="meta"), p, seed=_seed(rng))
+    script.ask("device", OnAnotherDevice(few_values(rng, (3, 4))), p, seed=_seed(rng))
 
 
 def asked(plan: Plan, name: str) -> Asked:
@@ -198,8 +201,14 @@ def few_values(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:
-    """Return a float32 tensor of standard normal values."""
-    return torch.from_numpy(np.asarray(rng.standard_normal(shape, dtype=np.float32)))
+    """Return a float32 tensor of standard normal values, none of them nearer to 0 than 0.01.
+
+    Outputs are divided by these. One in 2^23 float32 draws is exactly 0, and one in a thousand
+    batches of 128 holds a value so small that float16 cannot round its multiple to three digits.
+    """
+    values = rng.standard_normal(shape, dtype=np.float32)
+    away = np.copysign(np.maximum(np.abs(values), np.float32(0.01)), values)
+    return torch.from_numpy(np.asarray(away))
 
 
 def _seed(rng: np.random.Generator) -> int:

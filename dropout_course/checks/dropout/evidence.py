@@ -18,6 +18,7 @@ from dropout_course.checks.plan import Plan
 from dropout_course.checks.record import Record
 from dropout_course.checks.statistics import FALSE_ALARM, binomial_p_value
 
+
 @dataclass(frozen=True)
 class Sample:
     """What a training call did to each element: which it kept, and what it multiplied those with.
@@ -108,12 +109,12 @@ class DropoutEvidence(Evidence):
         out = as_numpy(output)
         x = np.broadcast_to(as_numpy(ask.x), out.shape)
         kept = out != 0
+        low = high = 1.0
         if kept.any():
             ratios = out / x
-            low = float(np.min(ratios, where=kept, initial=np.inf))
-            high = float(np.max(ratios, where=kept, initial=-np.inf))
-        else:
-            low = high = 1.0
+            # Dropped elements take the ratio of a kept one: they must not count in the extremes.
+            np.copyto(ratios, ratios.flat[kept.argmax()], where=~kept)
+            low, high = float(ratios.min()), float(ratios.max())
         tolerance = TOLERANCE.get(ask.x.dtype, 1e-5)
         return Sample(name, self.called(name), ask.p, x, kept, low, high, tolerance)
 

@@ -173,9 +173,7 @@ def _gradient(evidence: DropoutEvidence) -> Failure | None:
     )
 
 
-def _name_gradient(
-    found: NDArray[np.float32], multiplier: NDArray[np.float32]
-) -> tuple[str, str]:
+def _name_gradient(found: NDArray[np.float32], multiplier: NDArray[np.float32]) -> tuple[str, str]:
     kept = multiplier != 0
     through_dropped = found[~kept] != 0
     if np.allclose(found, 1.0):
