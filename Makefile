@@ -29,12 +29,15 @@ bench: $(AUTHOR)
 zoo: $(AUTHOR)
 	$(BIN)/python -m tests.zoo
 
+# Which Python an environment was made from; one of another Python, or half made, is made anew.
+ORIGIN := import sys; print(sys.base_prefix, sys.version)
+
 # The stamps are written last: an interrupted installation is taken up again by the next command.
 $(LEARNER): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { echo "The course runs on Python 3.11 to 3.14, and \`$(PYTHON)\` is not one of them. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make environments. On Debian and Ubuntu: apt install python3-venv. Then run make again." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, ssl, venv' 2>/dev/null || { echo "\`$(PYTHON)\` cannot make environments: it lacks venv or ssl. On Debian and Ubuntu: apt install python3-venv. Then run make again." >&2; exit 1; }
 	@echo "About to download into .venv: about 130 packages (145 MB) and torch 2.13.0 (macOS 110 MB; Linux 2.7 GB with its CUDA libraries, or 190 MB as the CPU build: README, Set-up)."
-	$(PYTHON) -m venv .venv
+	@test "$$(.venv/bin/python -c 'import pip; $(ORIGIN)' 2>/dev/null)" = "$$($(PYTHON) -c '$(ORIGIN)')" || $(PYTHON) -m venv --clear .venv
 	$(if $(TORCH_INDEX),$(PIP) install --no-deps --constraint constraints.txt --index-url "$(TORCH_INDEX)" torch)
 	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@

@@ -24,12 +24,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 collect_ignore_glob = ["*.ipynb"]
 
 _skipped: dict[str, str] = {}
+_measured: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note a skipped test; an expected failure is not one."""
+    """Note a skipped test (an expected failure is not one), and what a test has to tell.
+
+    `record_property("summary", text)` reaches the end of the run from xdist's workers too.
+    """
     if report.skipped and not hasattr(report, "wasxfail"):
         _skipped[report.nodeid] = _reason(report.longrepr)
+    if report.when == "call":
+        _measured.extend(str(text) for name, text in report.user_properties if name == "summary")
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
@@ -45,7 +51,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the skipped tests that failed the run."""
+    """Print what tests measured, and name the skipped tests that failed the run."""
+    if _measured:
+        terminalreporter.section("measured")
+        for line in sorted(_measured):
+            terminalreporter.write_line(line)
     if _is_forbidden(terminalreporter.config):
         terminalreporter.section("skipped, which CI does not allow")
         for nodeid, reason in _skipped.items():

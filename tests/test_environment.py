@@ -118,6 +118,16 @@ def _closure(
                 pending.append(child)
 
 
+def test_every_pinned_package_runs_on_the_oldest_python() -> None:
+    too_new = [
+        f"{d.metadata['Name']} {d.version} wants Python {d.metadata['Requires-Python']}"
+        for d in importlib.metadata.distributions()
+        if pins().get(canonicalize_name(d.metadata["Name"])) == Version(d.version)
+        and not SpecifierSet(d.metadata["Requires-Python"] or "").contains(f"{PYTHONS[0]}.0")
+    ]
+    assert too_new == [], "a patch release of Python is asked for: pin an older version"
+
+
 def test_conda_installs_exactly_the_learner_set() -> None:
     expected = {
         canonicalize_name(CONDA_NAMES.get(name, name)): specifier
