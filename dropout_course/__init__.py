@@ -6,6 +6,7 @@ is this file, which then has to say so in one sentence. Must not import torch by
 
 import importlib.util
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,18 @@ class WrongEnvironmentError(ImportError):
 
     def _render_traceback_(self) -> "list[str]":
         return [str(self)]
+
+
+class _Package(types.ModuleType):
+    """Keeps the submodule `progress` from hiding the verb of that name once it is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "progress" and isinstance(value, types.ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
