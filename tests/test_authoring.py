@@ -138,6 +138,15 @@ def test_a_lesson_that_fails_is_reported_and_not_written(course: Path) -> None:
     assert (course / "solutions" / "00_small.ipynb").read_bytes() == before
 
 
+def test_marks_that_nbgrader_refuses_are_reported(course: Path) -> None:
+    path = course / "solutions" / "00_small.py"
+    path.write_text(changed("# Twice two is four.", "# BEGIN SOLUTION\n# Twice two is four."))
+    assert small_build(course, check=True).violations == (
+        "solutions/00_small.py: nbgrader refuses the lesson (no end solution statement found): "
+        "correct the cell.",
+    )
+
+
 # --- what is kept of outputs
 
 

@@ -79,11 +79,15 @@ class Builder:
         # Without outputs the learner's notebook can still be compared: it has none.
         blank: list[list[NotebookNode]] = [[] for _ in formats.code_sources(source)]
         solutions = formats.complete(source, blank if outputs is None else outputs)
+        try:
+            released = formats.release(solutions)
+        except formats.ReleaseRefused as error:
+            self._violated(path, [f"nbgrader refuses the lesson ({error}): correct the cell."])
+            return None
         if outputs is not None:
             if self._violated(target, list(laws.output_violations(solutions))):
                 return None
             self._settle(target, formats.to_text(solutions), check=check)
-        released = formats.release(solutions)
         self._settle(self._notebooks / target.name, formats.to_text(released), check=check)
         return released
 

@@ -14,6 +14,7 @@ from typing import Any
 import jupytext
 import nbformat as untyped_nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.nbgraderformat import ValidationError
 from nbgrader.preprocessors import (
     CheckCellMetadata,
     ClearHiddenTests,
@@ -63,6 +64,10 @@ _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
+class ReleaseRefused(Exception):
+    """nbgrader does not accept a lesson; the text is its reason."""
+
+
 def read_source(text: str) -> NotebookNode:
     """Parse a py:percent text; the notebook has no outputs and no cell ids of its own yet."""
     notebook: NotebookNode = jupytext.reads(text, fmt="py:percent")
@@ -106,12 +111,15 @@ def complete(source: NotebookNode, outputs: Iterable[list[NotebookNode]]) -> Not
 def release(solutions: NotebookNode) -> NotebookNode:
     """The learner's notebook: solutions cleared, outputs gone, checks locked, checksums set.
 
-    Raises RuntimeError or nbgrader's ValidationError for marks or metadata that nbgrader refuses.
+    Raises ReleaseRefused for marks or metadata that nbgrader does not accept.
     """
     notebook = copy.deepcopy(solutions)
     resources: dict[str, Any] = {}
-    for step in RELEASE_STEPS:
-        notebook, resources = step(log=_SILENT).preprocess(notebook, resources)
+    try:
+        for step in RELEASE_STEPS:
+            notebook, resources = step(log=_SILENT).preprocess(notebook, resources)
+    except (RuntimeError, ValidationError) as error:
+        raise ReleaseRefused(str(error)) from error
     notebook.metadata = nbformat.from_dict(
         {
             "dropout_course": {"version": __version__},
