@@ -68,7 +68,7 @@ def bernoulli_mask(
     p:         the probability of dropping, in [0, 1]; p = 0 gives ones, p = 1 zeros.
     generator: source of the random numbers; None means torch's global generator, so that
                torch.manual_seed makes the call repeatable. The call seeds nothing itself.
-    Returns a tensor of 0. and 1. in torch's default dtype; elements are independent.
+    Returns a tensor of zeros and ones; elements are independent.
 
     bernoulli_mask((5,), 0.2) may return [1., 0., 1., 1., 0.]; over many calls 80 % are 1.
     """

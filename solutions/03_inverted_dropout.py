@@ -217,15 +217,13 @@ def dropout_backward(grad_output: torch.Tensor, mask: torch.Tensor, p: float) ->
 
     grad_output: the gradient with respect to its output; any shape, any floating dtype.
     mask:        the forward pass's mask, the same shape; 1 = kept, 0 = dropped; floating or bool.
-    p:           the probability of dropping, in [0, 1]; p = 1 gives zeros, not nan.
+    p:           the probability of dropping, in [0, 1).
     Returns a new tensor of grad_output's shape and dtype; grad_output stays unchanged, and no
     random number is drawn.
 
     Five ones, mask [1, 0, 1, 1, 0], p = 0.2 -> [1.25, 0, 1.25, 1.25, 0]
     """
     ### BEGIN SOLUTION
-    if p == 1:
-        return torch.zeros_like(grad_output)
     return grad_output * mask.to(grad_output.dtype) / (1 - p)
     ### END SOLUTION
 
