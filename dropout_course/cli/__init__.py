@@ -53,7 +53,7 @@ def lab(
       dropout-course lab
       dropout-course lab --no-browser --port 8890
     """
-    from dropout_course.cli.lab import run
+    from dropout_course.cli.serving import run
 
     run(browser=browser, port=port, ip=ip)
 
@@ -65,7 +65,7 @@ def doctor() -> None:
     Looks at Python, the packages, torch, JupyterLab, the kernel that notebooks get, the notebooks
     and the record of your progress. Exits with 1 when something is broken.
     """
-    from dropout_course.cli.doctor import run
+    from dropout_course.cli.examining import run
 
     run()
 
@@ -91,7 +91,7 @@ def check(
 @app.command()
 def status() -> None:
     """Show your progress: exercises, attempts, hints, time, and what to do next."""
-    from dropout_course.cli.status import run
+    from dropout_course.cli.reporting import run
 
     run()
 

@@ -113,7 +113,7 @@ def _run_nbval(path: Path, report: Path, folder: Path) -> subprocess.CompletedPr
         "--nbval-current-env",
         f"--nbval-cell-timeout={CELL_LIMIT}",
         f"--junitxml={report}",
-        f"--rootdir={path.parent}",
+        f"--rootdir={folder}",
         "--quiet",
         "--color=no",
         "-p",
@@ -125,7 +125,7 @@ def _run_nbval(path: Path, report: Path, folder: Path) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         env=environment,
-        cwd=path.parent,
+        cwd=folder,
         capture_output=True,
         text=True,
         encoding="utf-8",
