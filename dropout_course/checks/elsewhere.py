@@ -43,10 +43,13 @@ class ElsewhereTensor(Tensor):
 class Elsewhere(TorchDispatchMode):
     """While it is on, factories asked for `DEVICE` make an `ElsewhereTensor`."""
 
-    # A class method: torch wraps others in a way that imports its compiler, for over a second.
     @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # True would wrap the method below in a way that imports torch's compiler: over a second.
+        return False
+
     def __torch_dispatch__(
-        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         return _compute(func, args, kwargs or {})
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from dropout_course.checks.plan import Call, Construct, Plan, describe
 from dropout_course.checks.record import LearnerError, Observation, Record
 from dropout_course.checks.verdict import Finding, Outcome, Verdict
@@ -193,7 +195,9 @@ def conclude(
         note = f"{_unfilled_note(plan, empty)} {note}".strip()
         return Verdict(exercise, Outcome.NOT_ATTEMPTED, 0.0, max_points, (), note=note)
     broken = breakdown(plan, record)
-    findings = judge() if broken is None else (broken,)
+    # A learner's nan and infinity are findings; NumPy's warnings about them would only puzzle.
+    with np.errstate(all="ignore"):
+        findings = judge() if broken is None else (broken,)
     failed = [finding for finding in findings if not finding.passed]
     misconceptions = tuple(
         dict.fromkeys(f.misconception for f in failed if f.misconception is not None)
