@@ -25,9 +25,9 @@ _LESSON = "The lesson: its number (3 or 03) or its name (03_inverted_dropout)."
 def course() -> None:
     """What happens to dropout during inference? Implement the answer, measure it, say it.
 
-    Begin with [bold]dropout-course lab[/bold]. In a notebook, fill a cell, run it, and run the
-    check below it. When something does not work, [bold]dropout-course doctor[/bold] says what and
-    how to repair it.
+    Begin with [bold]dropout-course lab[/bold]. In a notebook, fill a cell,
+    run it, and run the check below it. When something does not work,
+    [bold]dropout-course doctor[/bold] says what, and how to repair it.
     """
 
 
@@ -62,8 +62,9 @@ def lab(
 def doctor() -> None:
     """Say what is installed, what works, and how to repair what does not.
 
-    Looks at Python, the packages, torch, JupyterLab, the kernel that notebooks get, the notebooks
-    and the record of your progress. Exits with 1 when something is broken.
+    Looks at Python, the packages, torch, the kernel that notebooks get,
+    the notebooks and the record of your progress. Exits with 1 when
+    something is broken.
     """
     from dropout_course.cli.examining import run
 
@@ -76,8 +77,8 @@ def check(
 ) -> None:
     """Run your notebooks from top to bottom in a fresh kernel and list every check.
 
-    This is what an instructor sees: save the notebook first. Exits with 0 only when every exercise
-    is passed.
+    This is what an instructor sees: save the notebook first. It counts as
+    an attempt. Exits with 0 only when every exercise is passed.
 
     Examples:
       dropout-course check 03
@@ -106,8 +107,9 @@ def reset(
 ) -> None:
     """Put stubs back into a lesson's notebook, keeping a backup.
 
-    Only the cells to fill are replaced; everything else that you wrote stays. Your progress stays
-    too. Close the notebook in JupyterLab first, or reload it from disk afterwards.
+    Only the cells to fill are replaced; everything else that you wrote
+    stays, and so does your progress. Close the notebook in JupyterLab
+    first, or reload it from disk afterwards.
 
     Examples:
       dropout-course reset 03 inverted_dropout
@@ -129,8 +131,8 @@ def build(
 ) -> None:
     """For authors: make notebooks/ from solutions/.
 
-    Edit solutions/NN_slug.py, then build. The laws of a lesson are checked on the way, and each
-    broken one is a sentence.
+    Edit solutions/NN_slug.py, then build. The laws of a lesson are checked
+    on the way, and each broken one is a sentence.
 
     Examples:
       dropout-course build
