@@ -218,6 +218,13 @@ def test_check_reports_an_edited_or_missing_file_and_leaves_it(course: Path, nam
     assert not path.exists()
 
 
+@pytest.mark.parametrize("damaged", ["", "null", "[]", "{}", '{"cells": [{}]}'])
+def test_a_damaged_notebook_is_reported_as_drift(course: Path, damaged: str) -> None:
+    (course / "solutions" / "00_small.ipynb").write_text(damaged)
+    (drift,) = small_build(course, check=True).drift
+    assert drift.startswith("solutions/00_small.ipynb was not run from the code in")
+
+
 def test_a_build_repairs_drift(course: Path) -> None:
     (course / "notebooks" / "00_small.ipynb").write_text("{}")
     (course / "dropout_course" / "stubs.json").unlink()

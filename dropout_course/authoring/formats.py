@@ -6,6 +6,7 @@ Pure transformations of notebooks; must not know files, kernels or the course's 
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -78,6 +79,8 @@ def read_source(text: str) -> NotebookNode:
 
 def read_notebook(text: str) -> NotebookNode:
     """Parse a notebook's JSON. Raises ValueError or nbformat's ValidationError."""
+    if not isinstance(json.loads(text), dict):
+        raise ValueError("a notebook is a JSON object")
     notebook: NotebookNode = nbformat.reads(text, as_version=4)
     return notebook
 
