@@ -29,6 +29,14 @@ LARGE_SAMPLES = ("large", "images")
 LAG_ELEMENTS = 2**17  # of the large call at p = 0.5; more would only cost time
 FIRST_LAGS = 16  # calls back that a call is compared with
 
+# The alternatives of the guarantees below, for every p that a plan may draw (0.15 to 0.85): what is
+# missed at most once in 1 / MISS. Binary outcomes, so a test computes each by exact tails.
+NEIGHBOUR_CORRELATION = 0.07
+FAIR_NEIGHBOUR_CORRELATION = 0.03  # at p = 0.5
+LAG_CORRELATION = 0.08
+CALL_CORRELATION = 0.45
+VALUE_SHIFT = 0.03
+
 Mask = NDArray[np.bool_]
 Named = tuple[str, str]  # a misconception and what was seen
 
@@ -364,7 +372,8 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
         Guarantee(
             "exact binomial test of agreeing neighbours, six of them (Bonferroni)",
             FALSE_ALARM,
-            "a correlation of 0.05 between neighbours along any dimension",
+            f"a correlation of {NEIGHBOUR_CORRELATION} between neighbours along any dimension"
+            f" ({FAIR_NEIGHBOUR_CORRELATION} at p = 0.5)",
             MISS,
         ),
     ),
@@ -377,7 +386,7 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
             "Hoeffding's bound over all lags and mirror images of 131,072 elements at p = 0.5;"
             " exact binomial tests of half against half",
             FALSE_ALARM,
-            "a correlation of 0.06 at one lag below 65,536",
+            f"a correlation of {LAG_CORRELATION} at one lag up to 65,536, or between the halves",
             MISS,
         ),
     ),
@@ -389,7 +398,8 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
         Guarantee(
             "exact binomial tests of the extreme counts by index and by input value (Bonferroni)",
             FALSE_ALARM,
-            "one position that is never dropped, or always; a value whose rate is off by 0.03",
+            "one position that is never dropped, or always; a value of the input whose rate is off"
+            f" by {VALUE_SHIFT}",
             MISS,
         ),
     ),
@@ -401,7 +411,7 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
         Guarantee(
             f"exact binomial tests of agreement 1 to {FIRST_LAGS} calls apart (Bonferroni)",
             FALSE_ALARM,
-            "a correlation of 0.3 between calls",
+            f"a correlation of {CALL_CORRELATION} between calls up to {FIRST_LAGS} apart",
             MISS,
         ),
     ),
