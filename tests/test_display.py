@@ -121,7 +121,10 @@ def test_the_misconception_of_a_finding_that_is_not_shown_waits() -> None:
 
 
 def test_an_unknown_misconception_does_not_break_the_report() -> None:
-    assert "Misconception" not in display.as_text(failed("invented"))
+    finding = Finding("x", False, "", "f(x)", misconception="invented")
+    text = display.as_text(failed("invented", findings=(finding,)))
+    assert "Misconception" not in text
+    assert "f(x)" in text
 
 
 def test_not_attempted_has_a_sentence_of_its_own() -> None:

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -36,43 +37,61 @@ _HEADLINE = re.compile(r"^[✗○] (\w+): (not right yet|not attempted yet) · (
 
 @dataclass(frozen=True)
 class Row:
-    """One check cell's outcome, or a cell in between that raised."""
+    """What became of one check."""
 
-    lesson: str
-    name: str
+    exercise: str
     outcome: Outcome
     points: float
     max_points: float
     told: str = ""
 
 
+@dataclass(frozen=True)
+class Report:
+    """A lesson's checks, a sentence for each other cell that raised, and how many cells raised
+    only because a stub that they use is unfilled."""
+
+    lesson: str
+    rows: tuple[Row, ...]
+    troubles: tuple[str, ...] = ()
+    waiting: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed and every cell ran."""
+        every = all(row.outcome is Outcome.PASSED for row in self.rows)
+        return every and not self.troubles and not self.waiting
+
+
 def run(lesson: str | None) -> None:
-    """Check one lesson or all, print the table, exit with 1 unless all passed."""
+    """Check one lesson or all, print the tables, exit with 1 unless all passed."""
     course = root()
     files = [find_lesson(course, lesson)] if lesson else lesson_files(course)
     console = out()
-    names = ", ".join(file.stem for file in files)
-    with console.status(f"Running {names} in a fresh kernel …"):
-        rows = [row for file in files for row in check_notebook(file)]
-    console.print(_table(rows))
-    checks = [row for row in rows if row.max_points]
-    passed = sum(row.outcome is Outcome.PASSED for row in checks)
-    points = sum(row.points for row in checks)
-    most = sum(row.max_points for row in checks)
+    reports = []
+    for file in files:
+        with console.status(f"Running {file.stem} in a fresh kernel …"):
+            reports.append(check_notebook(file))
+        _print(console, reports[-1])
+    rows = [row for report in reports for row in report.rows]
+    passed = sum(row.outcome is Outcome.PASSED for row in rows)
+    points = sum(row.points for row in rows)
+    most = sum(row.max_points for row in rows)
     console.print(
-        f"{passed} of {len(checks)} exercises passed · {points:g} of {most:g} points. "
-        "The explanations in 60 seconds are read by people."
+        f"{passed} of {len(rows)} exercises passed · {points:g} of {most:g} points. "
+        "The explanations in 60 seconds are read by people.",
+        soft_wrap=True,
     )
-    if any(row.outcome is not Outcome.PASSED for row in rows):
+    if not all(report.passed for report in reports):
         raise typer.Exit(1)
 
 
-def check_notebook(path: Path) -> list[Row]:
+def check_notebook(path: Path) -> Report:
     """Run the notebook and say what became of each check, and of other cells that raised."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError, TypeError):
-        stop(f"{path} cannot be read as a notebook: `dropout-course reset` or a fresh copy helps.")
+        stop(f"{path} cannot be read as a notebook: take the newest of notebooks/backups.", code=1)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         process = _run_nbval(path, report, Path(folder))
@@ -83,8 +102,7 @@ def check_notebook(path: Path) -> list[Row]:
                 "`dropout-course doctor` looks for the cause.",
                 code=1,
             )
-        failures = read_report(report)
-    return list(_rows(path.stem, cells, failures))
+        return read_cells(path.stem, cells, read_report(report))
 
 
 def read_report(report: Path) -> dict[int, str]:
@@ -134,25 +152,29 @@ def _run_nbval(path: Path, report: Path, folder: Path) -> subprocess.CompletedPr
     )
 
 
-def _rows(
+def read_cells(
     lesson: str, cells: Sequence[Mapping[str, Any]], failures: Mapping[int, str]
-) -> Iterator[Row]:
+) -> Report:
+    """Match failures, by the number of the code cell, with the checks and the other cells."""
+    rows, troubles, waiting = [], [], 0
     code_cells = [cell for cell in cells if cell.get("cell_type") == "code"]
     for number, cell in enumerate(code_cells):
         name = grade_id(cell) or ""
         failure = failures.get(number)
         if name.endswith("-check"):
             points = float(cell["metadata"]["nbgrader"].get("points", 0))
-            yield _check_row(lesson, name.removesuffix("-check"), points, failure)
+            rows.append(_check_row(name.removesuffix("-check"), points, failure))
+        elif failure is not None and _last_line(failure).startswith("NotImplementedError"):
+            waiting += 1
         elif failure is not None:
             first = next(iter(source_of(cell).strip().splitlines()), "")
-            told = f"{_last_line(failure)} (the cell that begins `{first}`)"
-            yield Row(lesson, name or f"code cell {number + 1}", Outcome.FAILED, 0, 0, told)
+            troubles.append(f"The cell that begins `{first}` raised {_last_line(failure)}")
+    return Report(lesson, tuple(rows), tuple(troubles), waiting)
 
 
-def _check_row(lesson: str, exercise: str, points: float, failure: str | None) -> Row:
+def _check_row(exercise: str, points: float, failure: str | None) -> Row:
     if failure is None:
-        return Row(lesson, exercise, Outcome.PASSED, points, points)
+        return Row(exercise, Outcome.PASSED, points, points)
     lines = failure.splitlines()
     for index, line in enumerate(lines):
         headline = _HEADLINE.match(line)
@@ -160,8 +182,8 @@ def _check_row(lesson: str, exercise: str, points: float, failure: str | None) -
             waiting = headline[2] == "not attempted yet"
             outcome = Outcome.NOT_ATTEMPTED if waiting else Outcome.FAILED
             told = "" if waiting else _finding(lines[index + 1 :])
-            return Row(lesson, exercise, outcome, float(headline[3]), points, told)
-    return Row(lesson, exercise, Outcome.FAILED, 0, points, _last_line(failure))
+            return Row(exercise, outcome, float(headline[3]), points, told)
+    return Row(exercise, Outcome.FAILED, 0, points, _last_line(failure))
 
 
 def _finding(lines: Sequence[str]) -> str:
@@ -176,22 +198,21 @@ def _last_line(failure: str) -> str:
     return lines[-1] if lines else "it did not run"
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("lesson", "exercise", "outcome"):
+def _print(console: Console, report: Report) -> None:
+    table = Table(box=None, pad_edge=False, title=report.lesson, title_justify="left")
+    for column in ("exercise", "outcome"):
         table.add_column(column, no_wrap=True)
     table.add_column("points", justify="right", no_wrap=True)
     table.add_column("what came back", overflow="fold")
-    previous = ""
-    for row in rows:
+    for row in report.rows:
         style = STYLES[row.outcome]
-        points = f"{row.points:g}/{row.max_points:g}" if row.max_points else "–"
-        table.add_row(
-            "" if row.lesson == previous else row.lesson,
-            escape(row.name),
-            f"[{style}]{symbol(row.outcome)} {row.outcome.value}[/]",
-            points,
-            escape(row.told),
-        )
-        previous = row.lesson
-    return table
+        outcome = f"[{style}]{symbol(row.outcome)} {row.outcome.value}[/]"
+        points = f"{row.points:g}/{row.max_points:g}"
+        table.add_row(escape(row.exercise), outcome, points, escape(row.told))
+    console.print(table)
+    for sentence in report.troubles:
+        console.print(sentence, markup=False, soft_wrap=True)
+    if report.waiting:
+        cells = "cell waits" if report.waiting == 1 else "cells wait"
+        console.print(f"{report.waiting} other {cells} for an unfilled stub.")
+    console.print()
