@@ -136,13 +136,18 @@ def elements_needed(
 
 def miss_rate(trials: int, probability: float, actual: float, false_alarm: float) -> float:
     """How often the two-sided test at `false_alarm` passes a count of Binomial(trials, actual)."""
-    low = math.floor(float(bdtrik(false_alarm / 2, trials, probability)))
-    while low > 0 and 2.0 * bdtr(low, trials, probability) > false_alarm:
-        low -= 1
-    high = math.ceil(float(bdtrik(1.0 - false_alarm / 2, trials, probability)))
-    while high < trials and 2.0 * bdtrc(high - 1, trials, probability) > false_alarm:
-        high += 1
-    return float(bdtr(high - 1, trials, actual) - bdtr(low, trials, actual))
+    low = _rejected_below(trials, probability, false_alarm)
+    high = trials - _rejected_below(trials, 1.0 - probability, false_alarm)
+    below = 0.0 if low < 0 else float(bdtr(low, trials, actual))
+    return float(bdtr(high - 1, trials, actual)) - below
+
+
+def _rejected_below(trials: int, probability: float, false_alarm: float) -> int:
+    """The largest count that the two-sided test rejects as too small, -1 if there is none."""
+    count = int(np.nan_to_num(np.ceil(bdtrik(false_alarm / 2, trials, probability)), nan=0.0))
+    while count >= 0 and 2.0 * bdtr(count, trials, probability) > false_alarm:
+        count -= 1
+    return count
 
 
 def _log_pmf(k: NDArray[np.int64], n: int, q: float) -> NDArray[np.float64]:
