@@ -16,6 +16,7 @@ from dropout_course.checks.dropout.calls import (
     SMALL,
     Asked,
     random_p,
+    rare_p,
 )
 from dropout_course.checks.dropout.evidence import DropoutEvidence
 from dropout_course.checks.dropout.manners import LIBRARY, usable
@@ -41,11 +42,14 @@ def bernoulli_plan(rng: np.random.Generator) -> Plan:
     rows = -(-elements_needed(p, RATE_SHIFT, RATE_LEVEL) // (12 * 25 * 40))
     same = seed()
     pair: tuple[Value, ...] = ((32, 48), q)
+    rare, kept = rare_p(rng), 1.0 - rare_p(rng)
     calls = [
         Call("first", ((5,), 0.2), seed=seed()),
         Call("large", (LARGE, 0.5), seed=seed()),
         Call("images", ((rows, 12, 25, 40), p), seed=seed()),
-        Call("again", (SMALL, random_p(rng)), repeats=REPEATS, seed=seed()),
+        Call("again", (SMALL, random_p(rng, above=p < 0.5)), repeats=REPEATS, seed=seed()),
+        Call("rare", ((64, 96), rare), seed=seed()),
+        Call("rarely_kept", ((64, 96), kept), seed=seed()),
         Call("seed_a", pair, seed=same),
         Call("seed_a_again", pair, seed=same),
         Call("seed_b", pair, seed=same + 1),

@@ -17,23 +17,23 @@ from dropout_course.checks.plan import Call, Construct, OnAnotherDevice, Plan, S
 from dropout_course.checks.statistics import FALSE_ALARM, elements_needed
 
 RATE_SHIFT = 0.01  # the smallest error of the drop rate that is sure to be seen
-RATE_SAMPLES = ("large", "images", "again", "training_again")  # share the rate's false alarms
-RATE_LEVEL = FALSE_ALARM / len(RATE_SAMPLES)
-LARGE = (
-    640,
-    610,
-)  # enough at p = 0.5, the worst case: elements_needed(0.5, RATE_SHIFT, RATE_LEVEL)
+RATE_SAMPLES = ("large", "images", "again", "rare", "rarely_kept", "training_again")
+RATE_LEVEL = FALSE_ALARM / len(RATE_SAMPLES)  # they share the criterion's false alarms
+# At p = 0.5, the worst case, enough for elements_needed(0.5, RATE_SHIFT, RATE_LEVEL).
+LARGE = (650, 620)
 REPEATS = 200  # small calls in a row
-SMALL = (4, 8)
+SMALL = (2, 4, 4)
 DEFAULT_P = 0.5
 
+# The larger ones are kept, or dropped, as a whole with a probability below 0.85^210 < 2e-15.
 SHAPES: dict[str, tuple[int, ...]] = {
     "shape_scalar": (),
     "shape_one": (1,),
-    "shape_vector": (7,),
-    "shape_sequence": (3, 4, 5),
-    "shape_volume": (2, 3, 2, 3, 2),
+    "shape_vector": (211,),
+    "shape_sequence": (5, 6, 7),
+    "shape_volume": (2, 3, 4, 3, 3),
 }
+LARGER_SHAPES = ("shape_vector", "shape_sequence", "shape_volume")
 EMPTY: dict[str, tuple[int, ...]] = {"empty": (0,), "empty_rows": (0, 3)}
 DTYPES = {"float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -133,7 +133,11 @@ def _masks(script: Script, rng: np.random.Generator) -> None:
     p = random_p(rng)
     rows = -(-elements_needed(p, RATE_SHIFT, RATE_LEVEL) // (12 * 25 * 40))
     script.ask("images", few_values(rng, (rows, 12, 25, 40)), p, seed=_seed(rng))
-    script.ask("again", few_values(rng, SMALL), random_p(rng), repeats=REPEATS, seed=_seed(rng))
+    # On the other side of 1/2, so that both sides are met in every check.
+    other = random_p(rng, above=p < 0.5)
+    script.ask("again", few_values(rng, SMALL), other, repeats=REPEATS, seed=_seed(rng))
+    script.ask("rare", few_values(rng, (64, 96)), rare_p(rng), seed=_seed(rng))
+    script.ask("rarely_kept", few_values(rng, (64, 96)), 1.0 - rare_p(rng), seed=_seed(rng))
     p, x, seed = random_p(rng), few_values(rng, (32, 48)), _seed(rng)
     script.ask("seed_a", x, p, seed=seed)
     script.ask("seed_a_again", x, p, seed=seed)
@@ -156,8 +160,8 @@ def _gradients(script: Script, rng: np.random.Generator) -> None:
 
 def _edges(script: Script, rng: np.random.Generator) -> None:
     for name, edge in (("p_zero", 0.0), ("p_one", 1.0)):
-        x, upstream = normal(rng, (6, 10)), normal(rng, (6, 10))
-        script.ask(name, x, edge, seed=_seed(rng), upstream=upstream)
+        x = normal(rng, (6, 10))
+        script.ask(name, x, edge, seed=_seed(rng))
         script.ask(f"{name}_inference", x, edge, False, seed=_seed(rng))
     p = random_p(rng)
     for name, dtype in DTYPES.items():
@@ -184,13 +188,25 @@ def asked(plan: Plan, name: str) -> Asked:
     return Asked(x, p, training)
 
 
-def random_p(rng: np.random.Generator) -> float:
-    """Draw a drop probability, away from 0, 1/2 and 1, where wrong formulas agree with right ones.
+def random_p(rng: np.random.Generator, above: bool | None = None) -> float:
+    """Draw a drop probability from 0.15 to 0.4 or, `above` one half, from 0.6 to 0.85.
 
-    Drawn from a continuum: no implementation can know the values that it will be asked for.
+    Away from 0, 1/2 and 1, where wrong formulas agree with right ones, and at least 0.0125 away
+    from every multiple of 0.05, so that a rounded p is a wrong one. From a continuum: no
+    implementation can know the values that it will be asked for.
     """
-    p = rng.uniform(0.15, 0.4)
-    return float(p if rng.random() < 0.5 else 1.0 - p)
+    while True:
+        p = float(rng.uniform(0.15, 0.4))
+        if abs(20.0 * p - round(20.0 * p)) >= 0.25:
+            break
+    if above is None:
+        above = bool(rng.random() < 0.5)
+    return 1.0 - p if above else p
+
+
+def rare_p(rng: np.random.Generator) -> float:
+    """Draw a small probability, from 0.02 to 0.08."""
+    return float(rng.uniform(0.02, 0.08))
 
 
 def few_values(rng: np.random.Generator, shape: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from dropout_course.checks.dropout.calls import DTYPES, EMPTY, SHAPES
+from dropout_course.checks.dropout.calls import DTYPES, EMPTY, LARGER_SHAPES, SHAPES
 from dropout_course.checks.dropout.evidence import DropoutEvidence
 from dropout_course.checks.elsewhere import MIXED
 from dropout_course.checks.judge import Criterion, Failure, error_text, raised_failure
@@ -150,6 +150,14 @@ def _shapes(evidence: DropoutEvidence) -> Failure | None:
                 evidence.called(name),
                 "values that are neither 0 nor a survivor's",
                 "each element dropped or scaled, whatever the shape",
+                "one-shape-only",
+            )
+        share = float((out != 0).double().mean())
+        if name in LARGER_SHAPES and share in (0.0, 1.0):
+            return Failure(
+                evidence.called(name),
+                "all elements kept" if share else "all elements dropped",
+                "each element dropped or scaled on its own, whatever the shape",
                 "one-shape-only",
             )
     return None

@@ -5,6 +5,7 @@ Tests are exact; each criterion's false-alarm rate is split among the tests that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -134,18 +135,22 @@ def _follows_seed(evidence: DropoutEvidence) -> Failure | None:
 
 
 def _shared(evidence: DropoutEvidence) -> Failure | None:
-    """Elements next to each other along every dimension of the large calls agree by chance only."""
-    samples = evidence.samples(LARGE_SAMPLES)
-    tests = sum(sample.kept.ndim for sample in samples)
-    for sample in samples:
-        for axis in range(sample.kept.ndim):
-            first, second = _pairs(sample.kept, axis)
-            if tests * agreement_p_value(first, second, sample.keep_probability) < FALSE_ALARM:
-                name, seen = _name_shared(sample, axis, float((first == second).mean()))
-                return Failure(
-                    sample.called, seen, "one independent draw for every single element", name
-                )
+    """Elements next to each other along every dimension agree by chance only (2-D, 4-D, 3-D)."""
+    samples = evidence.samples((*LARGE_SAMPLES, "again"))
+    axes = [(s, axis) for s in samples for axis in range(_batch_axis(s), s.kept.ndim)]
+    for sample, axis in axes:
+        first, second = _pairs(sample.kept, axis)
+        if len(axes) * agreement_p_value(first, second, sample.keep_probability) < FALSE_ALARM:
+            name, seen = _name_shared(sample, axis, float((first == second).mean()))
+            return Failure(
+                sample.called, seen, "one independent draw for every single element", name
+            )
     return None
+
+
+def _batch_axis(sample: Sample) -> int:
+    """Repeated calls are stacked along a dimension before the batch."""
+    return int(sample.name == "again")
 
 
 def _pairs(kept: Mask, axis: int) -> tuple[Mask, Mask]:
@@ -160,24 +165,24 @@ def _constant_along(kept: Mask, axes: tuple[int, ...]) -> bool:
 
 
 def _name_shared(sample: Sample, axis: int, agreement: float) -> Named:
-    kept, dims = sample.kept, sample.kept.ndim
-    inner = tuple(range(1, dims))
-    if _constant_along(kept, inner):
-        what = "row" if dims == 2 else "example"
+    kept, batch = sample.kept, _batch_axis(sample)
+    sizes = kept.shape[batch:]
+    if _constant_along(kept, tuple(range(batch + 1, kept.ndim))):
+        what = "row" if len(sizes) == 2 else "example"
         return "whole-rows-dropped", f"every {what} kept or dropped as a whole"
-    if _constant_along(kept, (0,)):
-        return "mask-shared-across-batch", f"the same mask for all {kept.shape[0]} examples"
-    if dims == 4 and _constant_along(kept, (2, 3)):
+    if _constant_along(kept, (batch,)):
+        return "mask-shared-across-batch", f"the same mask for all {sizes[0]} examples"
+    if len(sizes) == 4 and _constant_along(kept, (2, 3)):
         return "whole-channels-dropped", "every channel kept or dropped as a whole"
-    if dims == 4 and _constant_along(kept, (1,)):
-        return "mask-shared-across-channels", f"the same mask for all {kept.shape[1]} channels"
-    if _constant_along(kept, (dims - 1,)):
+    if len(sizes) == 4 and _constant_along(kept, (1,)):
+        return "mask-shared-across-channels", f"the same mask for all {sizes[1]} channels"
+    if _constant_along(kept, (kept.ndim - 1,)):
         return "mask-shared-across-features", "the same draw for all elements of the last dimension"
     chance = sample.keep_probability**2 + (1.0 - sample.keep_probability) ** 2
     return (
         "neighbours-correlated",
-        f"neighbours along dimension {axis} share their fate in {percent(agreement)} of the pairs"
-        f" (independent ones: {percent(chance)})",
+        f"neighbours along dimension {axis - batch} share their fate in {percent(agreement)} of"
+        f" the pairs (independent ones: {percent(chance)})",
     )
 
 
@@ -279,12 +284,12 @@ def _counts(evidence: DropoutEvidence) -> Failure | None:
     """The number of survivors varies as a binomial number does, by call and by row."""
     again, large = evidence.sample("again"), evidence.sample("large")
     calls = np.count_nonzero(again.kept.reshape(REPEATS, -1), axis=1)
-    rows = np.count_nonzero(again.kept.reshape(-1, SMALL[1]), axis=1)
+    rows = np.count_nonzero(again.kept.reshape(-1, SMALL[-1]), axis=1)
     wide = np.count_nonzero(large.kept, axis=1)
     columns = np.count_nonzero(large.kept, axis=0)
     groups = (
-        (again, "call", calls, SMALL[0] * SMALL[1]),
-        (again, "row", rows, SMALL[1]),
+        (again, "call", calls, math.prod(SMALL)),
+        (again, "row", rows, SMALL[-1]),
         (large, "row", wide, large.kept.shape[1]),
         (large, "column", columns, large.kept.shape[0]),
     )
@@ -370,7 +375,7 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
         "Units that always go together can still rely on each other",
         _shared,
         Guarantee(
-            "exact binomial test of agreeing neighbours, six of them (Bonferroni)",
+            "exact binomial tests of agreeing neighbours, nine of them (Bonferroni)",
             FALSE_ALARM,
             f"a correlation of {NEIGHBOUR_CORRELATION} between neighbours along any dimension"
             f" ({FAIR_NEIGHBOUR_CORRELATION} at p = 0.5)",
