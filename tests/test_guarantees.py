@@ -163,8 +163,8 @@ def shapes(
     request: pytest.FixtureRequest, p: float, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, tuple[int, ...]]:
     """The shapes that an exercise's plan asks for where it draws `p`."""
-    monkeypatch.setattr(calls, "random_p", lambda rng: p)
-    monkeypatch.setattr(bernoulli, "random_p", lambda rng: p)
+    monkeypatch.setattr(calls, "random_p", lambda rng, above=None: p)
+    monkeypatch.setattr(bernoulli, "random_p", lambda rng, above=None: p)
     plan = EXERCISES[request.param].plan(np.random.default_rng(0))
     kind = bernoulli.MaskEvidence if request.param == "bernoulli_mask" else DropoutEvidence
     made = kind(plan, Record(request.param, {}), INVERTED)
@@ -250,8 +250,8 @@ def test_correlated_calls_are_seen(shapes: dict[str, tuple[int, ...]], p: float)
 
 def test_an_exact_count_is_always_seen(shapes: dict[str, tuple[int, ...]], p: float) -> None:
     """Whatever the count is: the most likely one is the hardest to tell."""
-    repeats, rows, width = shapes["again"]
-    groups = [(repeats, rows * width, p), (repeats * rows, width, p)]
+    repeats, examples, rows, width = shapes["again"]
+    groups = [(repeats, examples * rows * width, p), (repeats * examples * rows, width, p)]
     groups += [(*shapes["large"], 0.5), (*shapes["large"][::-1], 0.5)]
     for number, trials, rate in groups:
         for count in range(trials + 1):

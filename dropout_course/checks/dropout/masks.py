@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from dropout_course.checks.dropout.calls import RATE_SAMPLES, RATE_SHIFT, REPEATS, SMALL
+from dropout_course.checks.dropout.calls import (
+    LARGE,
+    RATE_SAMPLES,
+    RATE_SHIFT,
+    REPEATS,
+    SMALL,
+)
 from dropout_course.checks.dropout.evidence import DropoutEvidence, Sample, percent
 from dropout_course.checks.judge import Criterion, Failure, Guarantee
 from dropout_course.checks.statistics import (
@@ -440,7 +446,8 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
         Guarantee(
             f"exact two-sided binomial tests, {len(RATE_SAMPLES)} of them (Bonferroni)",
             FALSE_ALARM,
-            f"a rate that is off by {RATE_SHIFT} (at p = 0.5 that needs about 390,000 elements)",
+            f"a rate that is off by {RATE_SHIFT} (at p = 0.5 that needs about"
+            f" {math.prod(LARGE):,} elements)",
             MISS,
         ),
     ),
