@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from dropout_course.checks.misconceptions import MISCONCEPTIONS, Misconception
 from dropout_course.checks.verdict import Finding, Outcome, Verdict
@@ -35,34 +36,14 @@ _TONES = {
     Outcome.NOT_ATTEMPTED: Tone.WAITING,
 }
 
-# Text takes its colour from the page, which is right in every theme. The accents are JupyterLab's
-# own where it defines them; elsewhere (an export, another editor) the system's preference decides.
-_STYLE = """<style>
-.dropout-course{--dc-passed:var(--jp-success-color1,#2e7d32);--dc-failed:var(--jp-error-color1,#c62828);
---dc-waiting:var(--jp-warn-color1,#b26a00);--dc-telling:var(--jp-brand-color1,#1565c0);
---dc-line:var(--jp-border-color2,#bdbdbd);--dc-code:var(--jp-layout-color2,#f2f2f2);
-color:var(--jp-content-font-color1,inherit);font-size:var(--jp-content-font-size1,14px);line-height:1.5;
-max-width:52em;margin:4px 0;padding:6px 14px 8px;border-left:4px solid var(--dc-tone)}
-@media (prefers-color-scheme:dark){.dropout-course{--dc-passed:var(--jp-success-color1,#81c784);
---dc-failed:var(--jp-error-color1,#ef9a9a);--dc-waiting:var(--jp-warn-color1,#ffb74d);
---dc-telling:var(--jp-brand-color1,#90caf9);--dc-line:var(--jp-border-color2,#616161);
---dc-code:var(--jp-layout-color2,#303030)}}
-.dropout-course.dc-passed{--dc-tone:var(--dc-passed)}.dropout-course.dc-failed{--dc-tone:var(--dc-failed)}
-.dropout-course.dc-waiting{--dc-tone:var(--dc-waiting)}.dropout-course.dc-telling{--dc-tone:var(--dc-telling)}
-.dropout-course p,.dropout-course ul,.dropout-course dl{margin:4px 0;padding:0;list-style:none}
-.dropout-course .dc-title{font-weight:600;font-size:1.07em}
-.dropout-course .dc-symbol{color:var(--dc-tone);display:inline-block;min-width:1.3em}
-.dropout-course dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px}
-.dropout-course dt{font-weight:600}.dropout-course dd{margin:0;overflow-wrap:anywhere}
-.dropout-course code,.dropout-course pre{font-family:var(--jp-code-font-family,monospace);
-font-size:.93em;color:inherit;background:var(--dc-code);border-radius:2px}
-.dropout-course code{padding:0 3px}
-.dropout-course pre{padding:8px 10px;overflow-x:auto;white-space:pre}
-.dropout-course table{border-collapse:collapse;margin:6px 0;color:inherit;font-size:inherit}
-.dropout-course th,.dropout-course td{padding:3px 12px 3px 0;text-align:left;color:inherit;
-background:none;border-bottom:1px solid var(--dc-line)}
-.dropout-course .dc-number{text-align:right;font-variant-numeric:tabular-nums}
-</style>"""
+
+def _style() -> str:
+    sheet = Path(__file__).with_name("display.css").read_text(encoding="utf-8")
+    without_comments = re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)
+    return f"<style>{' '.join(without_comments.split())}</style>"
+
+
+_STYLE = _style()
 
 
 @dataclass(frozen=True)
@@ -100,7 +81,7 @@ def as_html(verdict: Verdict, notices: Sequence[str] = ()) -> str:
     match verdict.outcome:
         case Outcome.PASSED:
             items = "".join(f"<li>{_mark(tone)}{_inline(proof)}</li>" for proof in _proofs(verdict))
-            body = f"<ul>{items}</ul>" if items else ""
+            body = f'<ul class="dc-proofs">{items}</ul>' if items else ""
         case Outcome.FAILED:
             terms = "".join(
                 f"<dt>{label}</dt><dd>{_inline(text)}</dd>"

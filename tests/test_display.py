@@ -188,8 +188,8 @@ def test_backticks_become_code_in_html_only() -> None:
 
 def test_the_style_follows_jupyterlab_and_falls_back_to_the_systems_preference() -> None:
     source = display.as_html(PASSED)
-    assert "var(--jp-success-color1,#" in source
-    assert "prefers-color-scheme:dark" in source
+    assert "var(--jp-success-color1, #" in source
+    assert "prefers-color-scheme: dark" in source
     assert len(source) < 4_000
 
 
