@@ -15,12 +15,15 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
 
+TraceFunction: TypeAlias = Callable[[FrameType, str, object], Any]
+
 PRINT_LIMIT = 2_000  # characters of a learner's output that are kept
+_PACKAGE = __name__.partition(".")[0] + "."
 
 
 class TimeLimitReached(BaseException):
@@ -92,10 +95,11 @@ def restored_state() -> Iterator[None]:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TimeLimitReached` in the code inside once `seconds` have passed, and again every
-    second in case a bare `except:` swallows it.
+    """Raise `TimeLimitReached` in the code inside once `seconds` have passed.
 
-    Works in the main thread only (elsewhere it sets no limit: nobody can interrupt a thread).
+    Where a bare `except:` swallows it, it comes again after a second, and then once more from
+    within that `except`. Works in the main thread only (elsewhere it sets no limit: nobody can
+    interrupt a thread).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -109,16 +113,42 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
+    times = 0
+
     def reached(signum: int, frame: FrameType | None) -> NoReturn:
+        nonlocal times
+        times += 1
+        if times > 1:
+            _raise_at_the_next_line(frame)
         raise TimeLimitReached
 
-    before = signal.signal(signal.SIGALRM, reached)
+    before, tracing = signal.signal(signal.SIGALRM, reached), sys.gettrace()
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if times > 1:
+            sys.settrace(tracing)
+
+
+def _raise_at_the_next_line(frame: FrameType | None) -> None:
+    """Raise again in the next line that runs in the learner's functions.
+
+    The first line that runs after an exception was swallowed is in the `except:` clause, which its
+    own `try` no longer protects.
+    """
+
+    def raise_again(_: FrameType, event: str, __: object) -> TraceFunction:
+        if event == "line":
+            raise TimeLimitReached
+        return raise_again
+
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        frame.f_trace = raise_again
+        frame = frame.f_back
+    sys.settrace(lambda *_: None)  # switches tracing on, for those frames only
 
 
 @contextlib.contextmanager
