@@ -30,6 +30,10 @@ class Evidence:
         """Say a step as a learner would write it."""
         return describe(self.plan, name)
 
+    def plans(self, name: str) -> bool:
+        """Whether the plan has a step of that name."""
+        return any(step.name == name for step in self.plan)
+
     def seen(self, name: str) -> Observation:
         """Return what a step did; `Missing` if it was not reached."""
         seen = self.record.get(name)

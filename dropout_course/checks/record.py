@@ -10,7 +10,7 @@ import contextlib
 import linecache
 import random
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,13 @@ from dropout_course.checks.isolation import (
     restored_state,
     time_limit,
 )
+from dropout_course.checks.layers import build
 from dropout_course.checks.plan import (
+    BuiltModule,
     Call,
     Construct,
     GeneratorSeed,
+    ModuleState,
     OnAnotherDevice,
     Other,
     Plan,
@@ -64,7 +67,13 @@ class Observation:
 
     `gradients` has one entry for each floating-point tensor among the arguments, None where no
     gradient came back; it is None itself where none was asked for. `state` lists the names in a
-    module's parameters, buffers and `state_dict` after the step.
+    module's parameters, buffers and `state_dict` after the step, `in_training` its mode.
+
+    Of a module among the arguments: `module_changes` are paths of what was different after the
+    call ("1.training" is a submodule's mode, "0.weight" a parameter or buffer),
+    `saved_for_backward` says that the call kept something for a backward pass, `shares_memory` that
+    what came back lies in the module's memory. `grad_mode_changed`: gradients were (not) recorded
+    afterwards, and had (not) been before.
     """
 
     name: str
@@ -80,6 +89,11 @@ class Observation:
     other_generators: tuple[str, ...] = ()
     library_calls: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
+    in_training: bool = False
+    module_changes: tuple[str, ...] = ()
+    saved_for_backward: bool = False
+    shares_memory: bool = False
+    grad_mode_changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,8 +166,14 @@ class _Session:
             instance = self.target(*step.args, **step.kwargs)
         except (Exception, SystemExit) as error:
             return Observation(step.name, error=learner_error(error))
+        state = _state(instance)
+        if step.state is not None:
+            try:
+                instance.load_state_dict(step.state)
+            except (Exception, SystemExit) as error:
+                return Observation(step.name, error=learner_error(error), state=state)
         self.instances[step.name] = instance
-        return Observation(step.name, value=_as_value(instance), state=_state(instance))
+        return Observation(step.name, value=_as_value(instance), state=state)
 
     def call(self, step: Call) -> Observation:
         function = self.target
@@ -163,7 +183,10 @@ class _Session:
             function = self.instances[step.instance]
             if step.training is not None:
                 try:
-                    _set_mode(function, step.training)
+                    if step.switches_itself:
+                        function = function.train() if step.training else function.eval()
+                    else:
+                        _set_mode(function, step.training)
                 except (Exception, SystemExit) as error:
                     return Observation(step.name, error=learner_error(error))
         return _observe_call(step, function)
@@ -174,18 +197,23 @@ def _observe_call(step: Call, function: Callable[..., Any]) -> Observation:
     args = tuple(_materialise(value, wants_gradient) for value in step.args)
     kwargs = {key: _materialise(value, wants_gradient) for key, value in step.kwargs.items()}
     generators = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Generator)]
+    watched = _Modules([v for v in (*args, *kwargs.values()) if isinstance(v, nn.Module)])
     if step.seed is not None:
         # What torch.manual_seed does on the CPU; it would also queue work for accelerators.
         torch.default_generator.manual_seed(step.seed)
+        torch.rand(step.drawn)
     before = _RandomStates(generators)
     error = None
     result: Any = None
     library = _LibraryCalls()
+    torch.set_grad_enabled(step.records_gradients)
     try:
-        with library, _device_of(args):
+        with library, _device_of(args), watched:
             result = _repeat(function, args, kwargs, step.repeats)
     except (Exception, SystemExit) as raised:
         error = learner_error(raised)
+    grad_mode_changed = torch.is_grad_enabled() is not step.records_gradients
+    torch.set_grad_enabled(True)
     moved = before.compare()
     given = (*step.args, *step.kwargs.values())
     passed = (*args, *kwargs.values())
@@ -204,6 +232,11 @@ def _observe_call(step: Call, function: Callable[..., Any]) -> Observation:
         other_generators=moved.others,
         library_calls=library.dropouts,
         state=_state(function),
+        in_training=isinstance(function, nn.Module) and bool(function.training),
+        module_changes=watched.changes(),
+        saved_for_backward=watched.saved_for_backward,
+        shares_memory=watched.share_memory_with(result),
+        grad_mode_changed=grad_mode_changed,
     )
 
 
@@ -223,6 +256,8 @@ def _materialise(value: Value, requires_grad: bool) -> Any:
     """Copy a plan's value into what the learner's code is given."""
     if isinstance(value, GeneratorSeed):
         return torch.Generator().manual_seed(value.seed)
+    if isinstance(value, BuiltModule):
+        return build(value)
     if isinstance(value, OnAnotherDevice):
         return ElsewhereTensor(value.tensor.clone())
     if isinstance(value, Tensor):
@@ -261,11 +296,27 @@ def _as_value(result: Any) -> Value:
         return {key: _as_value(value) for key, value in result.items()}
     if isinstance(result, tuple):
         return tuple(_as_value(value) for value in result)
-    return Other(_type_name(result), _short_repr(result))
+    if isinstance(result, nn.Module):
+        return _module_state(result)
+    return Other(type(result).__name__, _short_repr(result))
 
 
-def _type_name(value: Any) -> str:
-    return "nn.Module" if isinstance(value, nn.Module) else type(value).__name__
+def _module_state(module: nn.Module) -> Value:
+    kinds = (kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn."))
+    try:
+        tensors = {name: _as_value(tensor) for name, tensor in _tensors(module)}
+    except (Exception, SystemExit):
+        tensors = {}
+    return ModuleState(
+        tuple(kind.__name__ for kind in kinds),
+        type(module).__name__,
+        {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)},
+    )
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
 
 
 def _short_repr(value: Any, limit: int = 80) -> str:
@@ -285,6 +336,64 @@ def _state(target: Any) -> tuple[str, ...]:
     except (Exception, SystemExit):
         return ()
     return tuple(dict.fromkeys(named))
+
+
+class _Modules:
+    """Trusted modules among a call's arguments, as they stood before it and stand after it."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self.saved_for_backward = False
+        self._modules = modules
+        self._before = [_snapshot(module) for module in modules]
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._note, lambda kept: kept)
+
+    def __enter__(self) -> None:
+        if self._modules:
+            self._hooks.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        if self._modules:
+            self._hooks.__exit__()
+
+    def _note(self, kept: Tensor) -> Tensor:
+        self.saved_for_backward = True
+        return kept
+
+    def changes(self) -> tuple[str, ...]:
+        found = []
+        for module, before in zip(self._modules, self._before, strict=True):
+            after = _snapshot(module)
+            names = dict.fromkeys((*before, *after))
+            found += [name for name in names if not _same(before.get(name), after.get(name))]
+        return tuple(found)
+
+    def share_memory_with(self, result: Any) -> bool:
+        own = {_place(tensor) for module in self._modules for _, tensor in _tensors(module)}
+        given = [result] if isinstance(result, Tensor) else []
+        if isinstance(result, nn.Module):
+            given = [tensor for _, tensor in _tensors(result)]
+        return any(_place(tensor) in own for tensor in given if tensor.numel())
+
+
+def _snapshot(module: nn.Module) -> dict[str, bool | Tensor]:
+    """Modes, parameters and buffers by path; whether a parameter is trained, too."""
+    seen: dict[str, bool | Tensor] = {}
+    for path, part in module.named_modules():
+        seen[f"{path}.training".removeprefix(".")] = part.training
+    for path, tensor in _tensors(module):
+        seen[path] = tensor.detach().clone()
+        seen[f"{path}.requires_grad"] = tensor.requires_grad
+    return seen
+
+
+def _same(before: bool | Tensor | None, after: bool | Tensor | None) -> bool:
+    if not (isinstance(before, Tensor) and isinstance(after, Tensor)):
+        return before is after
+    return before.dtype is after.dtype and torch.equal(before, after)
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _set_mode(module: Any, training: bool) -> None:

@@ -20,7 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dropout_course.checks.plan import GeneratorSeed, OnAnotherDevice, Other, Value
+from dropout_course.checks.plan import (
+    GeneratorSeed,
+    ModuleState,
+    OnAnotherDevice,
+    Other,
+    Value,
+)
 from dropout_course.checks.record import LearnerError, Observation, Record
 
 MAGIC = b"DCR1"
@@ -109,8 +115,12 @@ _FLAGS = (
     "generator_moved",
     "reseeded",
     "given_generator_moved",
+    "in_training",
+    "saved_for_backward",
+    "shares_memory",
+    "grad_mode_changed",
 )
-_NAMES = ("other_generators", "library_calls", "state")
+_NAMES = ("other_generators", "library_calls", "state", "module_changes")
 
 
 def _observation_out(seen: Observation, blobs: list[bytes]) -> dict[str, Any]:
@@ -175,6 +185,9 @@ def _value_out(value: Value, blobs: list[bytes]) -> Any:
         return {"generator": value.seed}
     if isinstance(value, Other):
         return {"other": [value.type_name, value.text]}
+    if isinstance(value, ModuleState):
+        tensors = {name: _tensor_out(tensor, blobs) for name, tensor in value.tensors.items()}
+        return {"module": [list(value.kinds), value.type_name, tensors]}
     if isinstance(value, tuple):
         return {"tuple": [_value_out(one, blobs) for one in value]}
     if isinstance(value, Mapping):
@@ -197,6 +210,13 @@ def _value_in(entry: Any, blobs: _Blobs) -> Value:
     if kind == "other":
         type_name, text = content
         return Other(_checked(type_name, str), _checked(text, str))
+    if kind == "module":
+        kinds, type_name, tensors = content
+        return ModuleState(
+            tuple(_checked(one, str) for one in kinds),
+            _checked(type_name, str),
+            {_checked(key, str): _tensor_in(one, blobs) for key, one in tensors.items()},
+        )
     if kind == "tuple":
         return tuple(_value_in(one, blobs) for one in content)
     if kind == "map":

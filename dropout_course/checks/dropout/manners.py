@@ -11,7 +11,7 @@ from dropout_course.checks.dropout.calls import DTYPES, EMPTY, LARGER_SHAPES, SH
 from dropout_course.checks.dropout.evidence import DropoutEvidence
 from dropout_course.checks.elsewhere import MIXED
 from dropout_course.checks.judge import Criterion, Failure, error_text, raised_failure
-from dropout_course.checks.plan import OnAnotherDevice, Other
+from dropout_course.checks.plan import ModuleState, OnAnotherDevice, Other
 
 CORE = (
     "first",
@@ -208,7 +208,7 @@ def _state(evidence: DropoutEvidence) -> Failure | None:
 def _is_module(evidence: DropoutEvidence) -> Failure | None:
     first = next(iter(evidence.plan))
     made = evidence.seen(first.name).value
-    if isinstance(made, Other) and made.type_name == "nn.Module":
+    if isinstance(made, ModuleState):
         return None
     return Failure(
         evidence.called(first.name),

@@ -45,7 +45,8 @@ def formula_of(points: Sequence[tuple[float, float]], tolerance: float) -> tuple
 
 def _scale(evidence: DropoutEvidence) -> Failure | None:
     rule = evidence.rule
-    samples = [s for s in evidence.samples(SCALE_SAMPLES) if s.survivors]
+    planned = [name for name in SCALE_SAMPLES if evidence.plans(name)]
+    samples = [s for s in evidence.samples(planned) if s.survivors]
     wrong = [s for s in samples if _off(s.scale, rule.survivor_scale(s.p)) > 2 * s.tolerance]
     if not wrong:
         return None
