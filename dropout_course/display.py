@@ -129,20 +129,8 @@ def _failure_lines(verdict: Verdict) -> list[tuple[str, str]]:
 
 def _explanations(verdict: Verdict) -> list[str]:
     """The misconceptions by name, what to look at, and how many criteria are not shown."""
-    known = [MISCONCEPTIONS[name] for name in _fitting(verdict) if name in MISCONCEPTIONS]
+    known = [MISCONCEPTIONS[name] for name in verdict.misconceptions if name in MISCONCEPTIONS]
     return [*_named(known), *_counted(verdict.findings)]
-
-
-def _fitting(verdict: Verdict) -> list[str]:
-    """The misconception of the finding that is shown, and what else would explain the behaviour.
-
-    Those of the other findings wait until their finding is the first.
-    """
-    failure = verdict.first_failure
-    own = failure.misconception if failure else None
-    elsewhere = {finding.misconception for finding in verdict.findings}
-    others = [name for name in verdict.misconceptions if name not in elsewhere]
-    return [*filter(None, [own]), *others] or list(verdict.misconceptions[:1])
 
 
 def _named(misconceptions: Sequence[Misconception]) -> list[str]:

@@ -113,13 +113,6 @@ def test_two_explanations_that_fit_are_both_named() -> None:
     assert text.count("Look at:") == 2
 
 
-def test_the_misconception_of_a_finding_that_is_not_shown_waits() -> None:
-    later = Finding("gradient", False, "", misconception="p-read-as-keep")
-    text = display.as_text(failed("scaled-by-p", "p-read-as-keep", findings=(SCALE, later)))
-    assert "Misconception: the name of scaled-by-p" in text
-    assert "p-read-as-keep" not in text
-
-
 def test_an_unknown_misconception_does_not_break_the_report() -> None:
     finding = Finding("x", False, "", "f(x)", misconception="invented")
     text = display.as_text(failed("invented", findings=(finding,)))

@@ -26,6 +26,7 @@ from dropout_course.surroundings import PACKAGE, PREFIX_VARIABLE, lesson_files
 
 FIRST_PORT = 8888
 PORTS_TRIED = 100
+STOP_LIMIT = 10.0  # seconds
 START_LIMIT = 120.0  # seconds; a cold disk in a container can take long
 
 
@@ -43,6 +44,8 @@ def run(*, browser: bool, port: int | None, ip: str) -> None:
     server = subprocess.Popen(
         command(course, chosen, ip), env=environment(os.environ, token), cwd=course
     )
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    code = 0
     try:
         address = f"http://{_reachable(ip)}:{chosen}"
         if not _answers(f"{address}/api", server):
@@ -52,7 +55,9 @@ def run(*, browser: bool, port: int | None, ip: str) -> None:
         console.print("Ctrl-C stops it; notebooks and progress are kept.")
         if browser and has_display(os.environ) and not webbrowser.open(page):
             console.print("No browser could be opened: copy the address into one.")
-        code = _wait(server)
+        code = max(server.wait(), 0)
+    except KeyboardInterrupt:
+        console.print("JupyterLab is stopped.")  # Ctrl-C has reached the server as well
     finally:
         _end(server)
     if code:
@@ -69,8 +74,9 @@ def command(course: Path, port: int, ip: str) -> list[str]:
         f"--ServerApp.ip={ip}",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
+        "--ServerApp.answer_yes=True",  # one Ctrl-C is enough
         f"--ServerApp.root_dir={course}",
-        "--log-level=WARN",
+        "--log-level=ERROR",
         *(["--allow-root"] if _is_root() else []),
     ]
 
@@ -151,20 +157,12 @@ def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _wait(server: subprocess.Popen[bytes]) -> int:
-    """Wait until the server ends. Ctrl-C reaches it too, and it then asks whether to stop."""
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    while True:
-        try:
-            return max(server.wait(), 0)
-        except KeyboardInterrupt:
-            continue
-
-
 def _end(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is None:
+    try:
+        server.wait(timeout=STOP_LIMIT / 2)  # it may be shutting its kernels down
+    except subprocess.TimeoutExpired:
         server.terminate()
         try:
-            server.wait(timeout=10)
+            server.wait(timeout=STOP_LIMIT)
         except subprocess.TimeoutExpired:
             server.kill()

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,12 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """The address that `dropout-course lab` prints for a copy of the lessons, as a learner has it:
@@ -131,7 +138,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     command = "from dropout_course.cli import app; app()"
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-c", command, "lab", "--no-browser"],
+            [sys.executable, "-c", command, "lab", "--no-browser", "--port", str(free_port())],
             cwd=course,
             env=environment,
             stdout=subprocess.PIPE,
