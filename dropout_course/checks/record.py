@@ -149,10 +149,19 @@ class _Session:
 
     def run(self, plan: Plan) -> None:
         for index, step in enumerate(plan):
-            seen = self.observe(step)
+            seen = self.attempt(step)
             self.observations[step.name] = seen
             if index == 0 and seen.error is not None:
                 return
+
+    def attempt(self, step: Step) -> Observation:
+        """Observe a step; note whatever escapes, from wherever a learner's code runs."""
+        try:
+            return self.observe(step)
+        except (KeyboardInterrupt, TimeLimitReached):
+            raise
+        except BaseException as error:
+            return Observation(step.name, error=learner_error(error))
 
     def observe(self, step: Step) -> Observation:
         if isinstance(step, Construct):
