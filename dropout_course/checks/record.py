@@ -381,7 +381,7 @@ class _Modules:
         given = [result] if isinstance(result, Tensor) else []
         if isinstance(result, nn.Module):
             given = [tensor for _, tensor in _tensors(result)]
-        return any(_place(tensor) in own for tensor in given if tensor.numel())
+        return bool(own) and any(_place(tensor) in own for tensor in given if tensor.numel())
 
 
 def _snapshot(module: nn.Module) -> dict[str, bool | Tensor]:
