@@ -298,7 +298,9 @@ def next_step(lessons: Sequence[LessonLike], events: Sequence[Event]) -> str:
 
 
 def spoken_time(seconds: float) -> str:
-    """Minutes, or hours and minutes: `0 min`, `12 min`, `1 h 05 min`."""
+    """Minutes, or hours and minutes: `0 min`, `< 1 min`, `12 min`, `1 h 05 min`."""
+    if 0 < seconds < 60:
+        return "< 1 min"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 

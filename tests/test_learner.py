@@ -579,6 +579,19 @@ def test_a_cell_that_gives_something_else_gets_one_sentence(kernel: Kernel) -> N
     assert line.startswith("check received a result")
 
 
+def test_a_kernel_that_cannot_run_the_course_says_so_without_a_traceback(kernel: Kernel) -> None:
+    seen = kernel.run(
+        """
+        import dropout_course
+        dropout_course._NEEDED += ("no_such_package",)
+        from dropout_course import check
+        """
+    )
+    kernel.run("dropout_course._NEEDED = dropout_course._NEEDED[:-1]")
+    (line,) = seen["error"]["traceback"]
+    assert "which has no no_such_package: start the course with `make lab`" in line
+
+
 def test_a_learners_own_exception_names_the_line_of_their_cell(kernel: Kernel) -> None:
     seen = kernel.run(stub_with("mask = x > p\nreturn x @ undefined_name"))
     report = seen["error"]["evalue"]
@@ -588,9 +601,11 @@ def test_a_learners_own_exception_names_the_line_of_their_cell(kernel: Kernel) -
 
 
 def test_a_stub_that_prints_a_million_lines_is_judged_and_its_output_cut(kernel: Kernel) -> None:
-    printing = "for i in range(1_000_000 if training and x.dim() == 2 else 1): print('line')"
+    kernel.run("many = iter([1_000_000])")
+    printing = "for _ in range(next(many, 0)): print('line')"
     seen = kernel.run(stub_with(f"{printing}\nreturn x * p if training else x"), timeout=120)
     assert seen["error"]["ename"] == "CheckFailed"
+    assert "999999 lines more" in seen["error"]["evalue"]
     assert len(seen["error"]["evalue"]) + len(seen["stream"]) < 10_000
     assert_alive(kernel)
 

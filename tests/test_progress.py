@@ -333,7 +333,8 @@ def test_the_overview_names_every_exercise_with_its_points() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "spoken"), [(0, "0 min"), (89, "1 min"), (720, "12 min"), (3900, "1 h 05 min")]
+    ("seconds", "spoken"),
+    [(0, "0 min"), (20, "< 1 min"), (89, "1 min"), (720, "12 min"), (3900, "1 h 05 min")],
 )
 def test_time_is_spoken_in_minutes(seconds: float, spoken: str) -> None:
     assert spoken_time(seconds) == spoken
