@@ -94,6 +94,18 @@ def restored_state() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: on a busy machine, waiting for others costs far more than
+    they save on the small tensors of a check."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitReached` in the code inside once `seconds` have passed.
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from dropout_course.checks.isolation import one_thread
 from dropout_course.checks.judge import Findings, conclude
 from dropout_course.checks.plan import Plan
 from dropout_course.checks.record import TIME_LIMIT, Record, record
@@ -56,4 +57,5 @@ class Exercise:
 
     def verdict(self, plan: Plan, seen: Record) -> Verdict:
         """Judge a record, now or later; runs nobody's code."""
-        return conclude(self.id, self.points, plan, seen, lambda: self.judge(plan, seen))
+        with one_thread():
+            return conclude(self.id, self.points, plan, seen, lambda: self.judge(plan, seen))
