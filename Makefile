@@ -27,7 +27,7 @@ bench: $(AUTHOR)
 	$(BIN)/pytest tests/benchmarks --benchmark-only
 
 zoo: $(AUTHOR)
-	$(BIN)/python -m tests.zoo
+	$(BIN)/python -m tests.zoo.campaign
 
 # Which Python an environment was made from; one of another Python, or half made, is made anew.
 ORIGIN := import sys; print(sys.base_prefix, sys.version)
