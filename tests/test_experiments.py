@@ -33,13 +33,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def as_modules(nets: Nets, index: int) -> nn.Sequential:
     """One of the nets, built of torch's own modules, with inverted dropout."""
     layers: list[nn.Module] = []
-    for weight, bias, keep in zip(
-        nets.weights, nets.biases, nets.settings.keep_probs(), strict=True
-    ):
-        linear = nn.Linear(*weight.shape[1:], dtype=weight.dtype)
-        with torch.no_grad():
-            linear.weight.copy_(weight[index].T)
-            linear.bias.copy_(bias[index, 0])
+    for linear, keep in zip(nets.linears(index), nets.settings.keep_probs(), strict=True):
         layers += [nn.Dropout(1 - keep), linear, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -127,14 +121,13 @@ def test_the_same_seed_trains_the_same_nets_and_leaves_the_global_state_alone(
 
 
 def test_nets_of_one_training_have_masks_of_their_own(small: Splits) -> None:
-    same = replace(small, x_train=small.x_train[:1].expand(3, -1, -1))
+    same = small.repeated(3)
     nets = train(same, Settings(hidden=(16,), epochs=1))
-    x = small.x_test[:1].expand(3, -1, -1)
     alike = Nets(
         *(tuple(t[:1].expand(3, -1, -1) for t in ts) for ts in (nets.weights, nets.biases)),
         nets.settings,
     )
-    out = logits(alike, x, Way.ONE_MASK)
+    out = logits(alike, same.x_test, Way.ONE_MASK)
     assert not torch.equal(out[0], out[1])
 
 

@@ -42,6 +42,14 @@ class Splits:
         """The number of inputs of a net."""
         return self.x_train.shape[2]
 
+    def repeated(self, seeds: int) -> Splits:
+        """The first split `seeds` times: nets on it differ by their start, batches and masks."""
+        x_train, y_train, x_test, y_test = (
+            tensor[:1].expand(seeds, *tensor.shape[1:])
+            for tensor in (self.x_train, self.y_train, self.x_test, self.y_test)
+        )
+        return Splits(x_train, y_train, x_test, y_test, self.classes)
+
     def double(self) -> Splits:
         """The same splits with inputs in float64."""
         return replace(self, x_train=self.x_train.double(), x_test=self.x_test.double())

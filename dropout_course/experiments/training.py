@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from dropout_course.experiments.data import Splits
 
@@ -73,6 +74,13 @@ class Nets:
         """The same weights, every bias set to zero."""
         zeros = tuple(torch.zeros_like(bias) for bias in self.biases)
         return Nets(self.weights, zeros, self.settings)
+
+    def linears(self, index: int = 0) -> tuple[nn.Linear, ...]:
+        """The layers of one net as torch's own, the first layer first, with copied weights."""
+        return tuple(
+            _linear(weight[index], bias[index, 0])
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        )
 
 
 class Way(StrEnum):
@@ -202,6 +210,14 @@ def score(log_probabilities: torch.Tensor, labels: torch.Tensor) -> Scores:
         confidence=confidence.mean(dim=1),
         calibration=_calibration(confidence, right),
     )
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(weight.T)
+        linear.bias.copy_(bias)
+    return linear
 
 
 def _calibration(confidence: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
