@@ -22,6 +22,7 @@ from dropout_course.checks.record import Record, record
 from dropout_course.checks.statistics import (
     FALSE_ALARM,
     MISS,
+    binomial_p_value,
     extremes_p_value,
     lag_bound,
     miss_rate,
@@ -78,11 +79,11 @@ def test_every_exercise_with_random_masks_is_counted() -> None:
 
 
 P_VALUES = {
-    "independent-elements": ("masks.agreement_p_value",),
+    "independent-elements": ("masks.agreement_p_value", "masks.spread_p_value"),
     "no-pattern": ("masks.agreement_p_value",),
     "every-place": ("masks.extremes_p_value", "masks.binomial_p_value"),
-    "independent-calls": ("masks.agreement_p_value",),
-    "binomial-count": ("masks.modal_count_p_value", "masks.spread_p_value"),
+    "independent-calls": ("masks.binomial_p_value",),
+    "binomial-count": ("masks.modal_count_p_value",),
     "rate": ("evidence.binomial_p_value",),
 }
 MODULES = {"masks": masks, "evidence": evidence}
@@ -194,7 +195,7 @@ def test_a_rate_off_by_a_hundredth_is_seen(shapes: dict[str, tuple[int, ...]], p
 
 
 def test_correlated_neighbours_are_seen(shapes: dict[str, tuple[int, ...]], p: float) -> None:
-    level = FALSE_ALARM / 6
+    level = FALSE_ALARM / 13
     for rate, name, correlation in (
         (p, "images", masks.NEIGHBOUR_CORRELATION),
         (0.5, "large", masks.FAIR_NEIGHBOUR_CORRELATION),
@@ -228,24 +229,30 @@ def test_a_place_that_is_never_or_always_dropped_is_seen(
         for odd in (0, trials):
             counts = np.full(number, round(trials * (1 - rate)))
             counts[0] = odd
-            assert 8 * extremes_p_value(counts, trials, 1 - rate) < FALSE_ALARM
+            assert 12 * extremes_p_value(counts, trials, 1 - rate) < FALSE_ALARM
 
 
 def test_a_value_whose_rate_is_off_is_seen() -> None:
     plan = EXERCISES["inverted_dropout"].plan(np.random.default_rng(0))
     values, numbers = np.unique(calls.asked(plan, "large").x.numpy(), return_counts=True)
-    level = FALSE_ALARM / 8 / len(values)
+    level = FALSE_ALARM / 12 / len(values)
     for number in (*numbers, min(calls.LARGE[0] * calls.LARGE[1] // 5, *numbers)):
         assert missed(int(number), 0.5, masks.VALUE_SHIFT, level) <= MISS
 
 
+def disjoint_pairs(repeats: int, lag: int) -> int:
+    return sum((i // lag) % 2 == 0 for i in range(repeats - lag))
+
+
 def test_correlated_calls_are_seen(shapes: dict[str, tuple[int, ...]], p: float) -> None:
     repeats, elements = shapes["again"][0], math.prod(shapes["again"][1:])
-    for lag in range(1, masks.FIRST_LAGS + 1):
-        firsts = sum((i // lag) % 2 == 0 for i in range(repeats - lag))
-        level = FALSE_ALARM / masks.FIRST_LAGS
-        alternative = agreement(p, masks.CALL_CORRELATION)
-        assert missed(firsts * elements, *alternative, level) <= MISS
+    level = FALSE_ALARM / masks.LAGS
+    for lag in range(1, masks.NEAR_CALLS + 1):
+        trials = disjoint_pairs(repeats, lag) * elements
+        assert missed(trials, *agreement(p, masks.CALL_CORRELATION), level) <= MISS
+    for lag in range(1, masks.FAR_CALLS + 1):
+        trials = disjoint_pairs(repeats, lag) * elements
+        assert binomial_p_value(trials, trials, agreement(p, 0)[0]) < level
 
 
 def test_an_exact_count_is_always_seen(shapes: dict[str, tuple[int, ...]], p: float) -> None:

@@ -65,11 +65,15 @@ def _compute(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         kwargs = {**kwargs, "device": torch.device("cpu")}
     wrappers = {id(value.held): value for value in labelled}
     result = func(*tree_map(_held, args), **tree_map(_held, kwargs))
-    stays = bool(labelled) if device is None else torch.device(device) == DEVICE
+    stays = torch.device(device) == DEVICE if device is not None else _any_elsewhere(given)
     if not stays:
         return result
     # An operator that works in place returns its argument: give back the same wrapper.
     return tree_map(lambda value: _label(value, wrappers), result)
+
+
+def _any_elsewhere(given: list[Tensor]) -> bool:
+    return any(value.device == DEVICE for value in given)
 
 
 def _on_the_cpu(value: Tensor) -> bool:

@@ -18,6 +18,9 @@ TOLERANCE = {
     torch.bfloat16: 1.5e-2,
 }
 
+# Relative error of a float32 number that went through half precision: 2^-9 for bfloat16, twice.
+COARSE = 4e-3
+
 
 class Evidence:
     """What the steps of a plan did, by name."""

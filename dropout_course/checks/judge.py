@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from dropout_course.checks.plan import Call, Construct, Plan, describe
+from dropout_course.checks.plan import Call, Construct, Other, Plan, Value, describe
 from dropout_course.checks.record import LearnerError, Observation, Record
 from dropout_course.checks.verdict import Finding, Outcome, Verdict
 
@@ -42,6 +44,7 @@ class Failure:
     expected: str
     misconception: str | None = None
     why: str = ""  # overrides the criterion's own where a better reason is known
+    also: tuple[str, ...] = ()  # other misconceptions that explain it as well
 
 
 class Missing(LookupError):
@@ -75,6 +78,7 @@ class Criterion(Generic[Evidence]):
             expected=failure.expected,
             why=failure.why or self.why,
             misconception=failure.misconception,
+            also=failure.also,
         )
 
 
@@ -102,7 +106,7 @@ def is_unfilled(error: LearnerError) -> bool:
 
 
 def breakdown(plan: Plan, record: Record) -> Finding | None:
-    """Return a finding where the code broke off: an exception in the first step, or too slow."""
+    """Return a finding where the code broke off: an exception in every step, or too slow."""
     if record.timed_out:
         reached = [step.name for step in plan if step.name in record.observations]
         following = [step.name for step in plan if step.name not in record.observations]
@@ -118,11 +122,10 @@ def breakdown(plan: Plan, record: Record) -> Finding | None:
             why="A loop that never ends, or a Python loop over single elements, is the usual cause",
             misconception="never-finishes",
         )
-    first = next(iter(plan))
-    seen = record.get(first.name)
-    if seen is None or seen.error is None:
+    first = next(iter(record.observations.values()))
+    if any(seen.error is None for seen in record.observations.values()):
         return None
-    return raised(plan, seen)
+    return raised(plan, first)
 
 
 def raised(plan: Plan, seen: Observation, misconception: str = "raises") -> Finding:
@@ -157,6 +160,23 @@ def raised_failure(plan: Plan, seen: Observation, misconception: str | None) -> 
     )
 
 
+def no_tensor_of_shape(called: str, value: Value, shape: torch.Size, like: str) -> Failure:
+    """Say what came back where a tensor of `shape`, that of `like`, was expected."""
+    expected = f"a tensor of shape {list(shape)}, as {like} has"
+    if value is None:
+        why = "A call must return its result; a function without return gives None"
+        return Failure(called, "None", expected, "returns-nothing", why)
+    if isinstance(value, Tensor):
+        return Failure(called, f"a tensor of shape {list(value.shape)}", expected, "changes-shape")
+    return Failure(called, _described(value), expected, "wrong-type")
+
+
+def _described(value: Value) -> str:
+    if isinstance(value, Other):
+        return f"a {value.type_name}: {value.text}"
+    return f"a {type(value).__name__}"
+
+
 def error_text(error: LearnerError) -> str:
     """One line: `ValueError: message (line 3 of your cell: return x * mask)`."""
     if error.type_name == "SystemExit":
@@ -184,7 +204,7 @@ def conclude(
     record: Record,
     judge: Callable[[], Findings],
 ) -> Verdict:
-    """Add findings up: all passed or not, the misconceptions that explain most first.
+    """Add findings up: all passed or not, and what explains the first that failed.
 
     `judge` is asked only where there is something to judge: not for an unfilled stub, nor for code
     that broke off at once.
@@ -199,9 +219,10 @@ def conclude(
     with np.errstate(all="ignore"):
         findings = judge() if broken is None else (broken,)
     failed = [finding for finding in findings if not finding.passed]
-    misconceptions = tuple(
-        dict.fromkeys(f.misconception for f in failed if f.misconception is not None)
-    )
+    explained = next((f for f in failed if f.misconception is not None), None)
+    misconceptions: tuple[str, ...] = ()
+    if explained is not None and explained.misconception is not None:
+        misconceptions = (explained.misconception, *explained.also)
     outcome = Outcome.FAILED if failed else Outcome.PASSED
     points = 0.0 if failed else max_points
     return Verdict(exercise, outcome, points, max_points, findings, misconceptions, note)

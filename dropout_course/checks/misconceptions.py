@@ -1,12 +1,70 @@
-"""The wrong beliefs that a behaviour reveals: what each looks like, and what shows that it is wrong.
+"""From what was measured to the wrong belief that it reveals, and what shows that it is wrong.
 
 Knows what was measured as numbers only; must not know calls, records or lessons' code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+Formula = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What people compute from p, and the misconception that it is; `text` reads as they write."""
+
+    misconception: str
+    formula: Formula
+    text: str
+
+
+# What survivors are multiplied with, as a function of p. The first that fits is told first.
+SURVIVOR_SCALES: tuple[Belief, ...] = (
+    Belief("no-scaling", lambda p: 1.0, "1"),
+    Belief("divided-by-p", lambda p: 1.0 / p, "1 / p"),
+    Belief("scaled-by-keep-prob", lambda p: 1.0 - p, "1 - p"),
+    Belief("scaled-by-p", lambda p: p, "p"),
+    Belief("scaled-while-training", lambda p: 1.0 / (1.0 - p), "1 / (1 - p)"),
+    Belief("hard-coded-two", lambda p: 2.0, "2, whatever p is"),
+    Belief("hard-coded-half", lambda p: 0.5, "0.5, whatever p is"),
+    Belief("scaled-twice", lambda p: 1.0 / (1.0 - p) ** 2, "1 / (1 - p)²"),
+    Belief("scaled-twice", lambda p: (1.0 - p) ** 2, "(1 - p)²"),
+)
+
+# What a given mask's survivors are multiplied with, as a function of the keep probability.
+APPLIED_SCALES: tuple[Belief, ...] = (
+    Belief("no-scaling", lambda keep: 1.0, "1"),
+    Belief("scaled-by-keep-prob", lambda keep: keep, "keep_prob"),
+    Belief("hard-coded-keep-prob", lambda keep: 1.25, "1 / 0.8 whatever keep_prob is"),
+    Belief("hard-coded-two", lambda keep: 2.0, "2 whatever keep_prob is"),
+    Belief("scaled-by-p", lambda keep: 1.0 - keep, "1 - keep_prob"),
+    Belief("scaled-twice", lambda keep: keep**-2, "1 / keep_prob²"),
+    Belief("p-read-as-keep", lambda keep: 1.0 / (1.0 - keep), "1 / (1 - keep_prob)"),
+)
+
+# What share is dropped, as a function of p.
+DROP_RATES: tuple[Belief, ...] = (
+    Belief("never-drops", lambda p: 0.0, "0"),
+    Belief("drops-everything", lambda p: 1.0, "1"),
+    Belief("p-read-as-keep", lambda p: 1.0 - p, "1 - p"),
+    Belief("mask-turned-round", lambda p: 1.0 - p, "1 - p"),
+    Belief("ignores-p", lambda p: 0.5, "0.5, whatever p is"),
+)
+
+# What inference multiplies with, as a function of p.
+INFERENCE_SCALES: tuple[Belief, ...] = (
+    Belief("no-scaling-at-inference", lambda p: 1.0, "1"),
+    Belief("scales-at-inference", lambda p: 1.0 - p, "1 - p"),
+    Belief("p-read-as-keep", lambda p: p, "p"),
+    Belief("wrong-inference-scale", lambda p: 1.0 / (1.0 - p), "1 / (1 - p)"),
+)
+
+
+def explanations(beliefs: Iterable[Belief], fits: Callable[[Formula], bool]) -> tuple[Belief, ...]:
+    """Return the beliefs whose formula fits what was measured; several where that cannot tell."""
+    return tuple(belief for belief in beliefs if fits(belief.formula))
 
 
 @dataclass(frozen=True)
@@ -171,11 +229,27 @@ _ALL = (
         _STANDARD,
     ),
     Misconception(
+        "mask-turned-round",
+        "the mask of the dropped taken for the mask of the kept",
+        "A share of 1 - p is dropped instead of p; the scale belongs to the other share.",
+        "`torch.rand(...) < p` is true for what is to go, and multiplying keeps what is true.",
+        "`mask.float().mean()` at p = 0.1 right after it is drawn: 0.9 are to be kept",
+        _STANDARD,
+    ),
+    Misconception(
         "ignores-p",
-        "drops half whatever p is",
-        "Half of the elements are dropped at every p.",
-        "A fair coin comes to mind first, and the default is p = 0.5.",
-        "`(out == 0).float().mean()` at p = 0.1: it is 0.5",
+        "the same rate whatever p is",
+        "The same share of the elements is dropped at every p.",
+        "A fair coin comes to mind first, and most examples use the default p = 0.5.",
+        "`(out == 0).float().mean()` at p = 0.1 and at p = 0.9",
+        _STANDARD,
+    ),
+    Misconception(
+        "wrong-default",
+        "another default than the signature's",
+        "Calls that leave an argument out behave differently from calls that name it.",
+        "The example at hand has another p, or inference seems the normal case.",
+        "the first line of the definition: p=0.5, training=True",
         _STANDARD,
     ),
     Misconception(
@@ -248,7 +322,15 @@ _ALL = (
         "the draws of different elements depend on each other",
         "Elements share their fate, or its opposite, more often than chance has it.",
         "Drawing fewer numbers and repeating, mirroring or inverting them seems to save time.",
-        "`((out[:, ::2] == 0) == (out[:, 1::2] == 0)).float().mean()`: p² + (1 - p)² if independent",
+        "`((out[::2] == 0) == (out[1::2] == 0)).float().mean()`: p² + (1 - p)² if independent",
+        _STANDARD,
+    ),
+    Misconception(
+        "calls-correlated",
+        "the masks of different calls depend on each other",
+        "A mask tells something about one of the masks before it.",
+        "Using a draw twice, the second time mirrored, lowers the variance of an average.",
+        "`((f(x) == 0) == (f(x) == 0)).float().mean()` in training: p² + (1 - p)² if independent",
         _STANDARD,
     ),
     Misconception(
@@ -349,6 +431,14 @@ _ALL = (
         "The mode is easily forgotten: nothing fails, predictions are only worse and change.",
         "`torch.equal(f(x), f(x))` at inference: it ought to be True",
         _QUESTION,
+    ),
+    Misconception(
+        "mode-read-once",
+        "the mode is read once and remembered",
+        "An instance stays in the mode that it met first.",
+        "`self.training` looks like a setting; it is a switch that the model turns many times.",
+        "`(out == 0).any()` after `.eval()`, a call, and `.train()` of the same instance",
+        _STANDARD,
     ),
     Misconception(
         "modes-swapped",
@@ -478,7 +568,7 @@ _ALL = (
         "a p outside [0, 1] is accepted",
         "No ValueError for p = -0.1 or p = 1.1.",
         "Nobody means to pass such a p; but 20 for 20 % happens.",
-        "`(torch.rand(5) < 1 - 20).any()`: with p = 20 nothing ever survives, and nothing complains",
+        "`(torch.rand(5) < 1 - 20).any()`: at p = 20 nothing survives, and nothing complains",
         _INVERTED,
     ),
     Misconception(
@@ -495,6 +585,14 @@ _ALL = (
         "float64, float16 or bfloat16 come back as another type, or with another type's precision.",
         "The mask's own dtype decides where it is float32; all examples use float32.",
         "`f(x.double()).dtype` and `f(x.bfloat16()).dtype`",
+        _STANDARD,
+    ),
+    Misconception(
+        "changes-shape",
+        "the result has another shape than the input",
+        "Elements are left out, or dimensions are lost.",
+        '"Dropped" sounds like removed; dropped elements stay in their place, as zeros.',
+        "`f(torch.ones(4, 8)).shape`: it ought to be (4, 8)",
         _STANDARD,
     ),
     Misconception(

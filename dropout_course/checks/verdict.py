@@ -24,6 +24,7 @@ class Finding:
     `proves` is the line that is shown when the criterion passed. It never holds a measured number,
     so that a passed check reads the same at every run. The other four texts belong to a failure and
     are shown in their order: what was called, what came back, what was expected, why it matters.
+    `misconception` is the belief that explains it best; `also` are others that fit as well.
     """
 
     criterion: str
@@ -34,15 +35,16 @@ class Finding:
     expected: str = ""
     why: str = ""
     misconception: str | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of a check of one exercise.
 
-    `misconceptions` are ids in `misconceptions.MISCONCEPTIONS`; more than one where several beliefs
-    explain the behaviour equally well. `note` is a sentence beside the findings, for example what
-    the learner's code printed.
+    `misconceptions` are ids in `misconceptions.MISCONCEPTIONS` that explain the first failing
+    finding; more than one where several beliefs explain it equally well. `note` is a sentence
+    beside the findings, for example what the learner's code printed.
     """
 
     exercise: str

@@ -15,7 +15,14 @@ from dropout_course.checks.dropout.criteria import (
 from dropout_course.checks.dropout.evidence import as_numpy
 from dropout_course.checks.dropout.rule import INVERTED
 from dropout_course.checks.evidence import TOLERANCE, Evidence
-from dropout_course.checks.judge import Criterion, Failure, Findings, apply, raised_failure
+from dropout_course.checks.judge import (
+    Criterion,
+    Failure,
+    Findings,
+    apply,
+    no_tensor_of_shape,
+    raised_failure,
+)
 from dropout_course.checks.plan import Call, Plan
 from dropout_course.checks.record import Record
 from dropout_course.exercises.base import Exercise, Kind
@@ -79,13 +86,8 @@ def _answers(evidence: Evidence) -> Failure | None:
         if seen.error is not None:
             return raised_failure(evidence.plan, seen, "raises")
         if not isinstance(seen.value, Tensor) or seen.value.shape != gradient.shape:
-            nothing = seen.value is None
-            return Failure(
-                evidence.called(step.name),
-                "None" if nothing else "something else than a tensor of grad_output's shape",
-                f"a tensor of shape {list(gradient.shape)}",
-                "returns-nothing" if nothing else "raises",
-            )
+            called = evidence.called(step.name)
+            return no_tensor_of_shape(called, seen.value, gradient.shape, "grad_output")
     return None
 
 

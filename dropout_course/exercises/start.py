@@ -23,7 +23,7 @@ def _plan(rng: np.random.Generator) -> Plan:
 
 
 def _value(evidence: Evidence) -> Failure | None:
-    wrong = []
+    wrong, believed = [], True
     for name in VALID:
         seen, p = evidence.seen(name), _p(evidence, name)
         if seen.error is not None:
@@ -33,13 +33,13 @@ def _value(evidence: Evidence) -> Failure | None:
             got = "nothing (None)" if value is None else f"a {type(value).__name__}"
             misconception = "returns-nothing" if value is None else "wrong-type"
             return Failure(evidence.called(name), got, "a float", misconception)
+        believed &= math.isclose(value, p, abs_tol=1e-9)
         if not math.isclose(value, 1.0 - p, abs_tol=1e-9):
             wrong.append((name, float(value), p))
     if not wrong:
         return None
     # At p = 0.5 and at the ends several beliefs agree: show a value where they do not.
     name, value, p = max(wrong, key=lambda entry: -abs(abs(entry[2] - 0.5) - 0.25))
-    believed = all(math.isclose(value, p, abs_tol=1e-9) for _, value, p in wrong)
     return Failure(
         evidence.called(name),
         f"{value:.4g}" + (", which is p itself" if believed else ""),

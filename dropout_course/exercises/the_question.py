@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,8 +11,16 @@ from torch import Tensor
 
 from dropout_course.checks.dropout.calls import few_values
 from dropout_course.checks.dropout.evidence import as_numpy
-from dropout_course.checks.evidence import TOLERANCE, Evidence
-from dropout_course.checks.judge import Criterion, Failure, Findings, apply, raised_failure
+from dropout_course.checks.evidence import COARSE, TOLERANCE, Evidence
+from dropout_course.checks.judge import (
+    Criterion,
+    Failure,
+    Findings,
+    apply,
+    no_tensor_of_shape,
+    raised_failure,
+)
+from dropout_course.checks.misconceptions import APPLIED_SCALES, explanations
 from dropout_course.checks.plan import Call, Plan, Take
 from dropout_course.checks.record import Record
 from dropout_course.exercises.base import Exercise, Kind
@@ -67,13 +76,7 @@ def _answers(evidence: Evidence) -> Failure | None:
             return raised_failure(evidence.plan, seen, "raises")
         if isinstance(seen.value, Tensor) and seen.value.shape == x.shape:
             continue
-        nothing = seen.value is None
-        return Failure(
-            evidence.called(name),
-            "None" if nothing else "something else than a tensor of the activations' shape",
-            f"a tensor of shape {list(x.shape)}",
-            "returns-nothing" if nothing else "raises",
-        )
+        return no_tensor_of_shape(evidence.called(name), seen.value, x.shape, "activations")
     return None
 
 
@@ -86,50 +89,65 @@ def _mask_used(evidence: Evidence) -> Failure | None:
                 evidence.called(name),
                 f"{int((out != 0).sum())} elements other than 0",
                 f"exactly the {int((mask != 0).sum())} that the given mask keeps",
-                "ignores-the-mask",
+                "mask-turned-round" if torch.equal(out == 0, mask != 0) else "ignores-the-mask",
             )
     return None
 
 
+@dataclass(frozen=True)
+class _Applied:
+    """What a call multiplied kept activations with, from `low` to `high`."""
+
+    name: str
+    keep: float
+    share: float  # of the mask's elements that are kept
+    low: float
+    high: float
+
+    @property
+    def scale(self) -> float:
+        return (self.low + self.high) / 2.0
+
+    def close_to(self, scale: float, tolerance: float = 1e-3) -> bool:
+        return max(abs(self.low - scale), abs(self.high - scale)) <= tolerance * abs(scale)
+
+
 def _scaled(evidence: Evidence) -> Failure | None:
-    wrong = []
-    points = []
+    calls = []
     for name in SHOWN:
         x, mask, keep = _arguments(evidence, name)
         kept = mask != 0
         if not bool(kept.any()):
             continue
         ratio = as_numpy(evidence.tensor(name, x.shape)[kept]) / as_numpy(x[kept])
-        points.append((keep, float(ratio.mean())))
-        if not np.allclose(ratio, 1.0 / keep, rtol=1e-5):
-            wrong.append((name, keep, float(ratio.mean())))
+        share = float(kept.double().mean())
+        calls.append(_Applied(name, keep, share, float(ratio.min()), float(ratio.max())))
+    wrong = [call for call in calls if not call.close_to(1.0 / call.keep, 1e-5)]
     if not wrong:
         return None
-    name, keep, ratio_seen = wrong[0]
-    misconception, text = _name_scale(points)
+    first = wrong[0]
+    misconception, text = _name_scale(calls)
     return Failure(
-        evidence.called(name),
-        f"kept activations multiplied by {ratio_seen:.4g}" + (f", which is {text}" if text else ""),
-        f"multiplied by {1 / keep:.4g}, which is 1 / keep_prob",
+        evidence.called(first.name),
+        f"kept activations multiplied by {first.scale:.6g}"
+        + (f", which is {text}" if text else ""),
+        f"multiplied by {1 / first.keep:.6g}, which is 1 / keep_prob",
         misconception,
     )
 
 
-def _name_scale(points: list[tuple[float, float]]) -> tuple[str, str]:
-    beliefs = (
-        ("no-scaling", "1", lambda keep: 1.0),
-        ("scaled-by-keep-prob", "keep_prob", lambda keep: keep),
-        ("hard-coded-keep-prob", "1 / 0.8 whatever keep_prob is", lambda keep: 1.25),
-        ("hard-coded-two", "2 whatever keep_prob is", lambda keep: 2.0),
-        ("scaled-by-p", "1 - keep_prob", lambda keep: 1.0 - keep),
-    )
-    for name, text, formula in beliefs:
-        if all(abs(seen - formula(keep)) < 1e-3 for keep, seen in points):
-            return name, text
-    apart = [(keep, seen) for keep, seen in points if keep < 1.0]
-    if all(abs(seen - 1.0 / (1.0 - keep)) < 1e-3 / (1.0 - keep) for keep, seen in apart):
-        return "p-read-as-keep", "1 / (1 - keep_prob)"
-    return "wrong-scale", ""
+def _name_scale(calls: list[_Applied]) -> tuple[str, str]:
+    if all(call.close_to(1.0 / call.keep, COARSE) for call in calls):
+        return "changes-dtype", ""
+    # At keep_prob = 1 most beliefs agree, and some have no value.
+    apart = [call for call in calls if call.keep < 1.0]
+    found = explanations(APPLIED_SCALES, lambda f: all(c.close_to(f(c.keep)) for c in apart))
+    if found:
+        return found[0].misconception, found[0].text
+    if all(call.close_to(1.0 / call.share) for call in calls):
+        return "scaled-by-survivor-count", "one over the share of ones in the mask"
+    varies = any(not call.close_to(call.scale) for call in calls)
+    return ("scale-varies" if varies else "wrong-scale"), ""
 
 
 def _dtype(evidence: Evidence) -> Failure | None:

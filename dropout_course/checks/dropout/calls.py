@@ -94,6 +94,12 @@ class Script:
             )
         )
 
+    def in_order(self) -> tuple[Step, ...]:
+        """Instances first, so that they share their class; those of p = 0 and p = 1 when needed."""
+        early = {name for p, name in self._instances.items() if p not in (0.0, 1.0)}
+        first = [step for step in self.steps if step.name in early]
+        return (*first, *(step for step in self.steps if step.name not in early))
+
     def _instance(self, p: float | None, by_name: bool) -> str:
         if p not in self._instances:
             name = f"module_{len(self._instances)}"
@@ -123,7 +129,7 @@ def dropout_plan(
     _edges(script, rng)
     for value in refused:
         script.steps.append(Construct(f"refused_{value:g}", (), {"p": value}))
-    return Plan(exercise, tuple(script.steps))
+    return Plan(exercise, script.in_order())
 
 
 def _masks(script: Script, rng: np.random.Generator) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dropout_course.checks.dropout.evidence import DropoutEvidence
 from dropout_course.checks.dropout.manners import (
     ANSWERS,
+    IN_PLACE,
     LIBRARY,
     MANNERS,
     MODULE,
@@ -25,13 +26,13 @@ from dropout_course.checks.record import Record
 def function_criteria(rule: Rule) -> tuple[Criterion[DropoutEvidence], ...]:
     """The criteria for a function `f(x, p=0.5, training=True)`."""
     values = value_criteria(rule.survivor_formula, rule.inference_formula)
-    return (ANSWERS, LIBRARY, *MASK_CRITERIA, *values, *MANNERS)
+    return (LIBRARY, ANSWERS, IN_PLACE, *MASK_CRITERIA, *values, *MANNERS)
 
 
 def module_criteria(rule: Rule, *, validates: bool) -> tuple[Criterion[DropoutEvidence], ...]:
     """The criteria for a class `C(p=0.5)`; `validates` demands a ValueError outside [0, 1]."""
-    extra = (STATELESS, REFUSES) if validates else (STATELESS,)
-    return (MODULE, *function_criteria(rule), *extra)
+    extra = (REFUSES,) if validates else ()
+    return (MODULE, STATELESS, *function_criteria(rule), *extra)
 
 
 def judge_dropout(

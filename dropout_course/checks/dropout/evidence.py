@@ -103,6 +103,28 @@ class DropoutEvidence(Evidence):
     def samples(self, names: Iterable[str]) -> list[Sample]:
         return [self.sample(name) for name in names]
 
+    def multipliers(self, name: str) -> NDArray[np.float32]:
+        """Return what each element was multiplied by, in the output's shape."""
+        out = as_numpy(self.output(name))
+        ratios: NDArray[np.float32] = np.divide(out, as_numpy(self.asked(name).x))
+        return ratios
+
+    def drops_at_inference(self) -> bool:
+        """Whether the exercise has an inference, and elements are 0 there."""
+        if self.record.get("inference_p") is None:
+            return False
+        return bool((self.output("inference_p") == 0).any())
+
+    def reads_p_as_keep(self) -> bool:
+        """Whether the numbers, too, take p for the probability of keeping."""
+        images, p = self.sample("images"), self.asked("images").p
+        if self.rule.survivor_scale(p) != 1.0:
+            return abs(images.scale * p - 1.0) < 1e-3
+        if self.record.get("inference_p") is None:
+            return False
+        p = self.asked("inference_p").p
+        return bool(np.allclose(self.multipliers("inference_p"), p, rtol=1e-3))
+
     def _read_sample(self, name: str) -> Sample:
         output = self.output(name)
         ask = self.asked(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,13 @@ from torch import Tensor
 from dropout_course.checks.dropout.calls import DTYPES, EMPTY, LARGER_SHAPES, SHAPES
 from dropout_course.checks.dropout.evidence import DropoutEvidence
 from dropout_course.checks.elsewhere import MIXED
-from dropout_course.checks.judge import Criterion, Failure, error_text, raised_failure
+from dropout_course.checks.judge import (
+    Criterion,
+    Failure,
+    error_text,
+    no_tensor_of_shape,
+    raised_failure,
+)
 from dropout_course.checks.plan import ModuleState, OnAnotherDevice, Other
 
 CORE = (
@@ -42,26 +49,41 @@ def usable(
         expected = evidence.expected_shape(name)
         if isinstance(seen.value, Tensor) and seen.value.shape == expected:
             continue
-        what = _describe_value(seen.value)
-        return Failure(
-            evidence.called(name),
-            what,
-            f"a tensor of shape {list(expected)}, as x has",
-            "returns-nothing" if seen.value is None else misconception,
-            why="A call must return its result; a function without return gives None"
-            if seen.value is None
-            else "",
-        )
+        return _unusable(evidence, name, misconception)
     return None
 
 
+def _unusable(evidence: DropoutEvidence, name: str, misconception: str | None) -> Failure:
+    """What to say where the call gave no tensor, or one of another shape."""
+    shape = evidence.expected_shape(name)
+    failure = no_tensor_of_shape(evidence.called(name), evidence.seen(name).value, shape, "x")
+    if misconception in ("raises", None) or failure.misconception != "changes-shape":
+        return failure
+    return replace(failure, misconception=misconception)
+
+
 def _name_error(evidence: DropoutEvidence, name: str, misconception: str | None) -> str | None:
-    # A vector of 7 fails where one of 5 passed: the mask of the first call was kept.
-    vector = evidence.record.get("shape_vector")
-    size_bound = vector is not None and vector.error is not None
-    if size_bound and name not in ("first", "device", "p_one", "p_zero"):
+    error = evidence.seen(name).error
+    if error is not None and "in-place operation" in error.message:
+        return "changes-its-input"  # autograd refuses it before anything could be compared
+    if error is not None and error.line.startswith("raise "):
+        return misconception  # on purpose: its message says why
+    works = {len(shape) for shape in _shapes_of_calls(evidence, working=True)}
+    fails = {len(shape) for shape in _shapes_of_calls(evidence, working=False)}
+    # A vector of one length fails where another passed: the mask of an earlier call was kept.
+    if 1 in works and 1 in fails and name not in ("device", "p_one", "p_zero"):
         return "mask-cached"
+    if works and not works & fails and misconception == "raises":
+        return "one-shape-only"
     return misconception
+
+
+def _shapes_of_calls(evidence: DropoutEvidence, *, working: bool) -> Iterator[torch.Size]:
+    """The shapes of x that did, or did not, get an answer in training, at rates between 0 and 1."""
+    for name in ("first", "large", "images", "again", "training_again", *SHAPES):
+        seen = evidence.record.get(name)
+        if seen is not None and (seen.error is None) == working:
+            yield evidence.asked(name).x.shape
 
 
 def _describe_value(value: object) -> str:
@@ -244,14 +266,14 @@ LIBRARY = Criterion[DropoutEvidence](
     "The exercise is to build what the library does",
     _library,
 )
+IN_PLACE = Criterion[DropoutEvidence](
+    "in-place",
+    "the input is left as it was",
+    "Somebody else may still need x: the residual path, or autograd",
+    _in_place,
+)
 MANNERS: tuple[Criterion[DropoutEvidence], ...] = (
     Criterion("p-edges", "p = 0 and p = 1 raise no error", "Both are legal values of p", _p_edges),
-    Criterion(
-        "in-place",
-        "the input is left as it was",
-        "Somebody else may still need x: the residual path, or autograd",
-        _in_place,
-    ),
     Criterion(
         "dtype",
         "float16, bfloat16, float32 and float64 keep their dtype",

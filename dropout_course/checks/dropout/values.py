@@ -5,42 +5,27 @@ All are exact up to rounding: they have no false alarms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dropout_course.checks.dropout.calls import DTYPES
 from dropout_course.checks.dropout.evidence import DropoutEvidence, Sample, as_numpy, percent
 from dropout_course.checks.dropout.rule import INVERTED, STANDARD
-from dropout_course.checks.evidence import TOLERANCE
+from dropout_course.checks.evidence import COARSE, TOLERANCE
 from dropout_course.checks.judge import Criterion, Failure
+from dropout_course.checks.misconceptions import (
+    INFERENCE_SCALES,
+    SURVIVOR_SCALES,
+    Belief,
+    explanations,
+)
 
 SCALE_SAMPLES = ("large", "images", "again", "rare", "rarely_kept", "training_again", "float64")
 INFERENCES = ("inference", "inference_p")
-Formula = Callable[[float], float]
-
-# What people multiply with instead, the misconception, and how it reads. The order breaks ties.
-SCALES: tuple[tuple[str, Formula, str], ...] = (
-    ("no-scaling", lambda p: 1.0, "1"),
-    ("divided-by-p", lambda p: 1.0 / p, "1 / p"),
-    ("scaled-by-keep-prob", lambda p: 1.0 - p, "1 - p"),
-    ("scaled-by-p", lambda p: p, "p"),
-    ("scaled-while-training", lambda p: 1.0 / (1.0 - p), "1 / (1 - p)"),
-    ("hard-coded-two", lambda p: 2.0, "2, whatever p is"),
-    ("hard-coded-half", lambda p: 0.5, "0.5, whatever p is"),
-    ("scaled-twice", lambda p: 1.0 / (1.0 - p) ** 2, "1 / (1 - p)²"),
-    ("scaled-twice", lambda p: (1.0 - p) ** 2, "(1 - p)²"),
-)
-
-
-def formula_of(points: Sequence[tuple[float, float]], tolerance: float) -> tuple[str, str] | None:
-    """Name the formula that explains all (p, scale) points: its misconception and its text."""
-    for name, formula, text in SCALES:
-        if all(abs(scale - formula(p)) <= tolerance * formula(p) for p, scale in points):
-            return name, text
-    return None
 
 
 def _scale(evidence: DropoutEvidence) -> Failure | None:
@@ -53,12 +38,13 @@ def _scale(evidence: DropoutEvidence) -> Failure | None:
     # An example with a p of its own says more than one at the default p = 1/2.
     worst = max(wrong, key=lambda s: abs(s.p - 0.5))
     right = rule.survivor_scale(worst.p)
-    name, text = _name_scale(evidence, samples)
+    (name, *also), text = _name_scale(evidence, samples, wrong)
     return Failure(
         worst.called,
-        f"survivors multiplied by {worst.scale:.4g}" + (f", which is {text}" if text else ""),
-        f"{right:.4g}, which is {rule.survivor_formula} at p = {worst.p:.4g}",
+        f"survivors multiplied by {worst.scale:.6g}" + (f", which is {text}" if text else ""),
+        f"{right:.6g}, which is {rule.survivor_formula} at p = {worst.p:.4g}",
         name,
+        also=tuple(also),
     )
 
 
@@ -66,37 +52,40 @@ def _off(value: float, expected: float) -> float:
     return abs(value - expected) / max(abs(expected), 1e-30)
 
 
-def _name_scale(evidence: DropoutEvidence, samples: Sequence[Sample]) -> tuple[str, str]:
-    points = [(s.p, s.scale) for s in samples]
-    swapped = all(s.p == 0.5 or abs(s.drop_rate - (1 - s.p)) < 0.1 for s in samples)
-    explained = formula_of(points, 1e-3)
-    if explained is None:
-        return "wrong-scale", ""
-    name, text = explained
-    if swapped and name == "divided-by-p":
-        return "p-read-as-keep", text
-    if evidence.rule is INVERTED and name == "no-scaling" and _scales_at_inference(evidence):
-        return "standard-instead-of-inverted", text
-    if evidence.rule is STANDARD and name == "scaled-while-training":
-        at_inference = _inference_formula(evidence)
-        both = at_inference is not None and at_inference[0] == "scaled-by-keep-prob"
-        return ("scaled-at-both" if both else "inverted-instead-of-standard"), text
-    return name, text
+def _name_scale(
+    evidence: DropoutEvidence, samples: Sequence[Sample], wrong: Sequence[Sample]
+) -> tuple[tuple[str, ...], str]:
+    """Name what survivors were multiplied by: misconceptions that fit, and the formula."""
+    rule = evidence.rule
+    if all(_off(s.scale, rule.survivor_scale(s.p)) < COARSE for s in wrong):
+        return ("changes-dtype", "wrong-scale"), ""
+    if {sample.name for sample in wrong} <= set(DTYPES):
+        return ("changes-dtype",), ""
+    found = explanations(SURVIVOR_SCALES, lambda f: all(_close(s.scale, f(s.p)) for s in samples))
+    if not found:
+        return ("wrong-scale",), ""
+    name, text = found[0].misconception, found[0].text
+    at_inference = _inference_belief(evidence)
+    multiplies = at_inference is not None and at_inference.misconception == "scales-at-inference"
+    if rule is INVERTED and name == "no-scaling" and multiplies:
+        name = "standard-instead-of-inverted"
+    if rule is STANDARD and name == "scaled-while-training":
+        name = "scaled-at-both" if multiplies else "inverted-instead-of-standard"
+    return (name,), text
 
 
-def _scales_at_inference(evidence: DropoutEvidence) -> bool:
-    found = _inference_formula(evidence)
-    return found is not None and found[0] == "scaled-by-keep-prob"
+def _close(value: float, believed: float) -> bool:
+    return _off(value, believed) <= 1e-3
 
 
-def _inference_formula(evidence: DropoutEvidence) -> tuple[str, str] | None:
-    points = []
-    for name in INFERENCES:
-        scale = _common_ratio(evidence, name)
-        if scale is None:
-            return None
-        points.append((evidence.asked(name).p, scale))
-    return formula_of(points, 1e-3)
+def _inference_belief(evidence: DropoutEvidence) -> Belief | None:
+    """What inference multiplies with as a function of p; None where it is no known one."""
+    points = [(evidence.asked(name).p, _common_ratio(evidence, name)) for name in INFERENCES]
+    found = explanations(
+        INFERENCE_SCALES,
+        lambda f: all(ratio is not None and _close(ratio, f(p)) for p, ratio in points),
+    )
+    return found[0] if found else None
 
 
 def _common_ratio(evidence: DropoutEvidence, name: str) -> float | None:
@@ -123,19 +112,21 @@ def _inference(evidence: DropoutEvidence) -> Failure | None:
 
 
 def _name_inference(evidence: DropoutEvidence, name: str, ratio: float | None) -> tuple[str, str]:
+    multipliers = evidence.multipliers(name)
     if ratio is None:
-        out = as_numpy(evidence.output(name))
-        dropped = float((out == 0).mean())
+        dropped = float((multipliers == 0).mean())
         if dropped:
             return "drops-at-inference", f"{percent(dropped)} of the elements were 0"
+        off = np.abs(multipliers / evidence.rule.inference_scale(evidence.asked(name).p) - 1.0)
+        if float(off.max()) < COARSE:
+            return "changes-dtype", f"elements off by up to {float(off.max()):.2g} of their value"
         return "changes-inference", "elements multiplied by different numbers"
-    found = _inference_formula(evidence)
-    seen = f"x * {ratio:.4g}" + (f", which is x * {found[1]}" if found else "")
     if ratio == 0:
         return "drops-at-inference", "zeros everywhere"
+    belief = _inference_belief(evidence)
+    seen = f"x * {ratio:.4g}" + (f", which is x * {belief.text}" if belief else "")
     if evidence.rule is STANDARD:
-        named = {"no-scaling": "no-scaling-at-inference", "scaled-by-p": "p-read-as-keep"}
-        return named.get(found[0] if found else "", "wrong-inference-scale"), seen
+        return belief.misconception if belief else "wrong-inference-scale", seen
     return "scales-at-inference", seen
 
 
