@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from tests.zoo import inverted_functions
+from tests.zoo import bernoulli_masks, inverted_functions, modules, small, standard_functions
 from tests.zoo.species import Enclosure, Mutant, Style
 
 __all__ = ["MUTANTS", "STYLES", "Mutant", "Style"]
 
-ENCLOSURES: tuple[Enclosure, ...] = (inverted_functions.ZOO,)
+ENCLOSURES: tuple[Enclosure, ...] = (
+    small.KEEP,
+    small.APPLY,
+    small.PREDICTIONS,
+    bernoulli_masks.ZOO,
+    standard_functions.ZOO,
+    modules.STANDARD,
+    inverted_functions.ZOO,
+    modules.INVERTED,
+    small.BACKWARD,
+)
 
 MUTANTS: tuple[Mutant, ...] = tuple(m for enclosure in ENCLOSURES for m in enclosure.mutants)
 STYLES: tuple[Style, ...] = tuple(s for enclosure in ENCLOSURES for s in enclosure.styles)

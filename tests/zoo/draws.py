@@ -263,7 +263,11 @@ _CALLS = {"cycle": 0, "turn": 0}
 _LAST: dict[tuple[torch.Size, torch.device], Tensor] = {}
 
 
-@wrong("mask-cached", author="Keeps masks by shape, because drawing is the slow part.")
+@wrong(
+    "mask-cached",
+    "reseeded-every-call",
+    author="Keeps masks by shape, because drawing is the slow part.",
+)
 def cached_by_shape(x, p):
     key = (x.shape, p, x.device)
     if key not in _BY_SHAPE:
@@ -390,7 +394,12 @@ def golden_ratio(x, p):
     return ((index * 0.6180339887498949) % 1 >= p).reshape(x.shape)
 
 
-@wrong("neighbours-correlated", "exact-count", author="The same with one random number to start.")
+@wrong(
+    "neighbours-correlated",
+    "exact-count",
+    "calls-correlated",
+    author="The same with one random number to start.",
+)
 def golden_ratio_from_a_random_start(x, p):
     index = torch.arange(x.numel(), device=x.device, dtype=torch.float64)
     start = torch.rand((), device=x.device)

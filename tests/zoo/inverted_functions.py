@@ -495,14 +495,6 @@ def raises_at_one(x, p=0.5, training=True):
     return x * fair(x, p) * scale if training else x
 
 
-@ZOO.mutant("nan-at-p-one", author="Divides by a tensor, so that only the gradient is nan.")
-def nan_gradient_at_one(x, p=0.5, training=True):
-    if not training:
-        return x
-    keep = torch.tensor(1 - p, dtype=x.dtype, device=x.device)
-    return torch.where(fair(x, p), x / keep, torch.zeros_like(x))
-
-
 @ZOO.mutant("p-one-not-zeros", author="Switches dropout off where the formula breaks.")
 def identity_at_one(x, p=0.5, training=True):
     return x if p == 1 else drawing_with(fair)(x, p, training)
