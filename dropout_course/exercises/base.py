@@ -52,7 +52,8 @@ class Exercise:
         `time_limit` is in seconds. Raises nothing for what the target does, except the
         `KeyboardInterrupt` of a person.
         """
-        plan = self.plan(np.random.default_rng() if rng is None else rng)
+        with one_thread():
+            plan = self.plan(np.random.default_rng() if rng is None else rng)
         return self.verdict(plan, record(plan, target, limit=time_limit))
 
     def verdict(self, plan: Plan, seen: Record) -> Verdict:
