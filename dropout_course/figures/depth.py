@@ -213,7 +213,8 @@ def activation_sizes(
         if not is_log and values.min() >= 0:
             drawing.set_ylim(bottom=0)
         drawing.set_xticks(layers)
-        drawing.set(xlabel="layer", ylabel=quantity + (" (log scale)" if is_log else ""))
+        drawing.set_xlabel("layer")
+        look.y_label(drawing, quantity + (" (log scale)" if is_log else ""))
         figure.legend(loc="outside lower center", ncols=2)
     return Picture(
         figure,

@@ -84,6 +84,9 @@ _STYLE: dict[str, Any] = {
 TITLE_WIDTH = 62  # characters of a title's line at the figure's usual width
 
 
+LABEL_WIDTH = 26
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib's defaults with this look, whatever the notebook has set; restored afterwards."""
@@ -101,6 +104,11 @@ def axes(title: str, height: float = 4.4) -> tuple[Figure, Axes]:
 def entitle(figure: Figure, title: str) -> None:
     """Put the title at the figure's left edge, in lines that fit."""
     figure.suptitle(textwrap.fill(title, TITLE_WIDTH), x=0.012, ha="left")
+
+
+def y_label(drawing: Axes, words: str) -> None:
+    """Label the y axis, in lines that fit beside it."""
+    drawing.set_ylabel(textwrap.fill(words, LABEL_WIDTH))
 
 
 def plain_numbers(axis: Axis) -> None:

@@ -79,20 +79,19 @@ def running_mean(
         for index, mean in enumerate(means):
             series = SERIES[index % len(SERIES)]
             drawing.plot(count, mean, color=series.colour, linestyle=series.line, linewidth=2)
-        drawing.axhline(expectation, color=INK, linestyle=(0, (6, 3)), linewidth=2)
+        drawing.axhline(
+            expectation,
+            color=INK,
+            linestyle=(0, (6, 3)),
+            linewidth=2,
+            label=f"expectation: {said(expectation)}",
+        )
         drawing.set_xscale("log")
         look.plain_numbers(drawing.xaxis)
-        drawing.annotate(
-            f"expectation: {said(expectation)}",
-            (1, expectation),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="right",
-            fontsize=13,
-        )
+        figure.legend(loc="outside lower center")
         several = f", {len(runs)} runs" if len(runs) > 1 else ""
-        drawing.set(xlabel=f"{draws} (log scale)", ylabel=f"{quantity}{several}")
+        drawing.set_xlabel(f"{draws} (log scale)")
+        look.y_label(drawing, f"{quantity}{several}")
     return Picture(
         figure,
         title,
@@ -141,7 +140,8 @@ def output_distribution(
             linewidth=3,
             label=f"eval mode, every call: {said(eval_output)}",
         )
-        drawing.set(xlabel=quantity, ylabel=unit)
+        drawing.set_xlabel(quantity)
+        look.y_label(drawing, unit)
         drawing.margins(y=0.1)
         figure.legend(loc="outside lower center", ncols=2)
     return Picture(

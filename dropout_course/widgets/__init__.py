@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from torch import nn
 
 from dropout_course.widgets import drawings, layers, masks, scale, subnets
-from dropout_course.widgets.explorer import DESCRIPTION, Explorer, Page
+from dropout_course.widgets.explorer import Control, Explorer, Page
 from dropout_course.widgets.layers import Example, LayerSetting, Mode
 from dropout_course.widgets.masks import MaskSetting, Naming, Rule
 from dropout_course.widgets.plugged import name_of
@@ -22,8 +22,8 @@ from dropout_course.widgets.subnets import SubnetSetting
 
 __all__ = ["layer_explorer", "mask_explorer", "scale_explorer", "subnetwork_explorer"]
 
-_WIDE = widgets.Layout(width="380px", margin="2px 18px 2px 0")
-_FREE = widgets.Layout(width="auto", margin="2px 18px 2px 0")
+_FREE = widgets.Layout(width="auto", margin="2px 22px 2px 0")
+_STYLE = {"description_width": "initial"}
 
 
 def mask_explorer(dropout: object = None, *, p: float = 0.5, training: bool = True) -> Explorer:
@@ -37,7 +37,7 @@ def mask_explorer(dropout: object = None, *, p: float = 0.5, training: bool = Tr
     rules = [("inverted", Rule.INVERTED), ("standard", Rule.STANDARD)]
     if dropout is not None:
         rules.insert(0, (name_of(dropout), Rule.YOURS))
-    number = _slider("p", start.number, 0.0, 1.0, 0.05, "The number that dropout is given")
+    number, box, pair = _slider("p", start.number, 0.0, 1.0, 0.05, "What dropout is given")
     naming = _choice(
         "The number is the probability of",
         [("dropping (p)", Naming.DROP), ("keeping (keep_prob)", Naming.KEEP)],
@@ -50,7 +50,7 @@ def mask_explorer(dropout: object = None, *, p: float = 0.5, training: bool = Tr
     notes = _Once(note)
 
     def page() -> Page:
-        number.description = naming.value.value
+        box.description = naming.value.value
         view = masks.mask_view(
             MaskSetting(number.value, naming.value, rule.value, mode.value, seed()), dropout
         )
@@ -64,7 +64,13 @@ def mask_explorer(dropout: object = None, *, p: float = 0.5, training: bool = Tr
     return Explorer(
         "Mask explorer",
         f"p = {start.number:g}, {'train' if start.training else 'eval'} mode.",
-        {"number": number, "naming": naming, "rule": rule, "mode": mode, "again": again},
+        {
+            "number": pair,
+            "naming": _alone(naming),
+            "rule": _alone(rule),
+            "mode": _alone(mode),
+            "again": _alone(again),
+        },
         page,
     )
 
@@ -75,15 +81,13 @@ def scale_explorer(*, depth: int = 3, p: float = 0.5, scaled: bool = False) -> E
     depth: hidden layers, clamped to 1 … 6; p is clamped to [0, 0.9].
     """
     start, note = scale.clamped(ScaleSetting(depth, p, scaled))
-    deep = widgets.IntSlider(
-        start.depth,
-        *scale.DEPTHS,
-        description="Hidden layers",
-        tooltip="Dropout stands behind each",
-        style=DESCRIPTION,
-        layout=_WIDE,
+    low, high = scale.DEPTHS
+    deep, _, deep_pair = _slider(
+        "Hidden layers", start.depth, low, high, 1, "Dropout stands behind each"
     )
-    number = _slider("p", start.p, 0.0, scale.LARGEST_P, 0.05, "The probability of dropping")
+    number, _, pair = _slider(
+        "p", start.p, 0.0, scale.LARGEST_P, 0.05, "The probability of dropping"
+    )
     switch = _choice(
         "At inference",
         [("not scaled", False), ("scaled by 1 - p", True)],
@@ -105,7 +109,7 @@ def scale_explorer(*, depth: int = 3, p: float = 0.5, scaled: bool = False) -> E
         "Scale explorer",
         f"{start.depth} hidden layers, p = {start.p:g}, "
         f"{'scaled' if start.scaled else 'not scaled'} at inference.",
-        {"depth": deep, "p": number, "scaled": switch},
+        {"depth": deep_pair, "p": pair, "scaled": _alone(switch)},
         page,
     )
 
@@ -116,14 +120,8 @@ def subnetwork_explorer(*, p: float = 0.5, hidden_layers: int = 1) -> Explorer:
     p is clamped to [0.1, 0.9]; hidden_layers is 1 (six units) or 2 (three and three).
     """
     start, note = subnets.clamped(SubnetSetting(1, p, hidden_layers))
-    step = widgets.IntSlider(
-        1,
-        1,
-        subnets.MASKS,
-        description="Subnetwork",
-        tooltip="Which of the 64 masks is shown",
-        style=DESCRIPTION,
-        layout=_WIDE,
+    step, _, step_pair = _slider(
+        "Subnetwork", 1, 1, subnets.MASKS, 1, "Which of the 64 masks is shown"
     )
     play = widgets.Play(
         value=1,
@@ -134,7 +132,8 @@ def subnetwork_explorer(*, p: float = 0.5, hidden_layers: int = 1) -> Explorer:
         tooltip="Step through all subnetworks",
     )
     widgets.jslink((play, "value"), (step, "value"))
-    number = _slider("p", start.p, *subnets.P_RANGE, 0.1, "The probability of dropping")
+    low, high = subnets.P_RANGE
+    number, _, pair = _slider("p", start.p, low, high, 0.1, "The probability of dropping")
     hidden = _choice(
         "Hidden layers",
         [("one, of 6 units", 1), ("two, of 3 and 3", 2)],
@@ -155,7 +154,11 @@ def subnetwork_explorer(*, p: float = 0.5, hidden_layers: int = 1) -> Explorer:
     return Explorer(
         "Subnetwork explorer",
         f"p = {start.p:g}, hidden layers: {start.hidden_layers}.",
-        {"step": step, "play": play, "p": number, "hidden_layers": hidden},
+        {
+            "step": Control(step, widgets.HBox([step_pair.shown, play])),
+            "p": pair,
+            "hidden_layers": _alone(hidden),
+        },
         page,
     )
 
@@ -172,8 +175,8 @@ def layer_explorer(model: object = None, x: Any = None) -> Explorer:
         options=list(examples),
         description="Model",
         tooltip="The model that is called twice",
-        style=DESCRIPTION,
-        layout=_WIDE,
+        style=_STYLE,
+        layout=_FREE,
     )
     modes = [("train()", Mode.TRAIN), ("eval()", Mode.EVAL)]
     if model is not None:
@@ -190,7 +193,7 @@ def layer_explorer(model: object = None, x: Any = None) -> Explorer:
     return Explorer(
         "Layer explorer",
         f"two calls of {next(iter(examples))}.",
-        {"model": choice, "mode": mode, "again": again},
+        {"model": _alone(choice), "mode": _alone(mode), "again": _alone(again)},
         page,
     )
 
@@ -217,30 +220,40 @@ class _Once:
 
 
 def _slider(
-    name: str, value: float, low: float, high: float, step: float, tooltip: str
-) -> widgets.FloatSlider:
-    return widgets.FloatSlider(
-        value,
-        min=low,
-        max=high,
-        step=step,
-        description=name,
-        tooltip=tooltip,
-        readout_format=".2f",
-        style=DESCRIPTION,
-        layout=_WIDE,
+    name: str, start: float, low: float, high: float, step: float, tooltip: str
+) -> tuple[widgets.Widget, widgets.Widget, Control]:
+    """A slider, its number box, and both side by side.
+
+    The box carries the label: ipywidgets gives a slider's handle no name that is read aloud.
+    """
+    whole = isinstance(step, int)
+    kinds = (
+        (widgets.IntSlider, widgets.BoundedIntText)
+        if whole
+        else (widgets.FloatSlider, widgets.BoundedFloatText)
     )
+    limits = {"value": start, "min": low, "max": high, "step": step, "tooltip": tooltip}
+    slider = kinds[0](**limits, readout=False, layout=widgets.Layout(width="200px"))
+    box = kinds[1](
+        **limits,
+        description=name,
+        style=_STYLE,
+        layout=widgets.Layout(width="auto", max_width="200px"),
+    )
+    widgets.jslink((slider, "value"), (box, "value"))
+    return slider, box, Control(slider, widgets.HBox([box, slider], layout=_FREE))
 
 
 def _choice(
     name: str, options: list[tuple[str, Any]], value: object, tooltip: str
-) -> widgets.ToggleButtons:
-    return widgets.ToggleButtons(
+) -> widgets.RadioButtons:
+    return widgets.RadioButtons(
         options=options,
         value=value,
         description=name,
         tooltip=tooltip,
-        style={**DESCRIPTION, "button_width": "auto"},
+        orientation="horizontal",
+        style=_STYLE,
         layout=_FREE,
     )
 
@@ -252,3 +265,7 @@ def _button(name: str, tooltip: str) -> tuple[widgets.Button, Callable[[], int]]
     seeds = [0]
     button.on_click(lambda _: seeds.__setitem__(0, next(pressed)))
     return button, lambda: seeds[0]
+
+
+def _alone(widget: widgets.Widget) -> Control:
+    return Control(widget, widget)

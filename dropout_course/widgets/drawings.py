@@ -67,7 +67,7 @@ def draw_masks(view: MaskView) -> str:
         svg.text(
             left,
             top + ROWS * cell_height + 22,
-            "filled: kept    empty: dropped    framed: the unit on the right",
+            "filled: kept · empty: dropped · framed: the unit on the right",
             size=svg.SMALL,
         )
     )
@@ -106,10 +106,10 @@ def _averages(view: MaskView) -> list[str]:
     return [
         *parts,
         *_key(
-            480,
+            470,
             318,
             [
-                (svg.dot(0, 0, 4, fill=ORANGE), "output", 80),
+                (svg.dot(0, 0, 4, fill=ORANGE), "output", 90),
                 (_sample(BLUE), "average so far", 145),
                 (_sample("currentColor", "9 5"), "inference returns", 0),
             ],
@@ -170,7 +170,7 @@ def draw_scale(view: ScaleView) -> str:
         46,
         330,
         [
-            (svg.dot(0, 0, 6, fill=BLUE), "training, average over masks", 245),
+            (svg.dot(0, 0, 6, fill=BLUE), "training, average over masks", 255),
             (
                 svg.square(0, 0, 6, fill=VERMILLION),
                 f"inference, {'scaled' if view.setting.scaled else 'not scaled'}",
@@ -209,10 +209,10 @@ def scale_figure(view: ScaleView) -> Picture:
 def draw_subnet(view: SubnetView) -> str:
     """The network with its units on and off; predictions so far and their means."""
     step = view.setting.step
-    on = "  ".join(f"{unit:.0f}" for unit in view.mask)
+    on = " ".join(f"{unit:.0f}" for unit in view.mask)
     parts = [
         svg.text(14, 20, f"Subnetwork {step} of {MASKS}", bold=True),
-        svg.text(14, 42, f"mask  {on}   probability {view.probability:.2%}", size=svg.SMALL),
+        svg.text(14, 42, f"mask {on} · probability {view.probability:.2%}", size=svg.SMALL),
         *_network(view),
     ]
     panel = Panel(440, 62, 425, 210, (0, MASKS + 1), (0, 1))
@@ -243,18 +243,18 @@ def draw_subnet(view: SubnetView) -> str:
         parts.append(svg.line(places, colour=colour, width=3.5, dash=dash))
         parts.append(mark(*places[-1], 6, fill=colour))
     parts += _key(
-        440,
+        430,
         334,
         [
-            (svg.dot(0, 0, 4, fill=ORANGE), "one subnetwork", 200),
+            (svg.dot(0, 0, 4, fill=ORANGE), "one subnetwork", 185),
             (_sample("currentColor", "9 5"), "weight scaling, one pass", 0),
         ],
     )
     parts += _key(
-        440,
+        430,
         358,
         [
-            (_sample(VERMILLION, "4 3"), "arithmetic mean", 200),
+            (_sample(VERMILLION, "4 3"), "arithmetic mean", 185),
             (_sample(BLUE), "geometric mean, renormalised", 0),
         ],
     )

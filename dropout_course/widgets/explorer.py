@@ -16,8 +16,6 @@ from dropout_course.figures import Picture
 from dropout_course.figures.picture import front_end_asks
 from dropout_course.widgets.plugged import Trouble
 
-DESCRIPTION = {"description_width": "initial"}
-
 
 @dataclass(frozen=True)
 class Page:
@@ -30,6 +28,15 @@ class Page:
     drawing: str
     figure: Callable[[], Picture]
     notice: str = ""
+
+
+@dataclass(frozen=True)
+class Control:
+    """`moved`: the widget whose value counts, or a button; `shown`: what stands for it on the page,
+    where one control is made of several widgets."""
+
+    moved: widgets.Widget
+    shown: widgets.Widget
 
 
 class Explorer:
@@ -45,22 +52,22 @@ class Explorer:
         self,
         title: str,
         about: str,
-        controls: Mapping[str, widgets.Widget],
+        controls: Mapping[str, Control],
         page: Callable[[], Page],
     ) -> None:
         self.title, self.about = title, about
-        self.controls = dict(controls)
+        self.controls = {name: control.moved for name, control in controls.items()}
         self._page = page
         self.words = widgets.HTML()
         self.drawing = widgets.HTML(layout=widgets.Layout(width="100%"))
-        for control in self.controls.values():
-            if isinstance(control, widgets.Button):
-                control.on_click(lambda _: self.refresh())
-            elif not isinstance(control, widgets.Play):  # it moves a slider, which is observed
-                control.observe(lambda _: self.refresh(), "value")
+        for moved in self.controls.values():
+            if isinstance(moved, widgets.Button):
+                moved.on_click(lambda _: self.refresh())
+            else:
+                moved.observe(lambda _: self.refresh(), "value")
         heading = widgets.HTML(_heading(title))
         row = widgets.Box(
-            list(self.controls.values()),
+            [control.shown for control in controls.values()],
             layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
         )
         self.widget = widgets.VBox(

@@ -125,7 +125,7 @@ def _checked(example: Example) -> tuple[nn.Module, tuple[Any, ...]]:
     if isinstance(model, type) and issubclass(model, nn.Module):
         raise Trouble(f"{model.__name__} is a class: give a model, {model.__name__}().")
     if not isinstance(model, nn.Module):
-        raise Trouble(f"A {type(model).__name__} is no model: give an nn.Module.")
+        raise Trouble(f"An object of type {type(model).__name__} is no model: give an nn.Module.")
     if example.arguments is None:
         raise Trouble("A model of your own needs an input: layer_explorer(model, x).")
     devices = {each.device for each in (*model.parameters(), *model.buffers())}
@@ -250,16 +250,16 @@ def gallery() -> Mapping[str, Example]:
         batch = torch.randn(4, 16)
         sequence = torch.randn(4, 8, 16)
         return {
-            "dropout layer": Example(_Plain(), (batch,)),
-            "functional dropout": Example(_Functional(), (batch,)),
-            "attention": Example(_Attention(), (sequence,)),
+            "dropout layer": Example(PlainNetwork(), (batch,)),
+            "functional dropout": Example(FunctionalDropout(), (batch,)),
+            "attention": Example(SmallAttention(), (sequence,)),
             "convolutions": Example(_convolutions(), (torch.randn(4, 1, 8, 8),)),
             "recurrent": Example(nn.LSTM(16, 8, num_layers=2, dropout=0.5), (sequence,)),
             "no dropout": Example(nn.Sequential(nn.Linear(16, 8), nn.ReLU()), (batch,)),
         }
 
 
-class _Plain(nn.Module):
+class PlainNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.dropout, self.last = nn.Linear(16, 32), nn.Dropout(), nn.Linear(32, 4)
@@ -269,7 +269,7 @@ class _Plain(nn.Module):
         return result
 
 
-class _Functional(nn.Module):
+class FunctionalDropout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.last = nn.Linear(16, 32), nn.Linear(32, 4)
@@ -279,7 +279,7 @@ class _Functional(nn.Module):
         return result
 
 
-class _Attention(nn.Module):
+class SmallAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)

@@ -89,11 +89,11 @@ def clamped(setting: ScaleSetting) -> tuple[ScaleSetting, str]:
             "shown with 3 and 0.5."
         )
     if depth != setting.depth:
-        notes.append(f"depth = {setting.depth:g} cannot be shown: shown with {depth}.")
+        notes.append(f"depth = {setting.depth} cannot be shown: shown with {depth}.")
     nearest = min(max(p, 0.0), LARGEST_P) if not np.isnan(p) else 0.5
     if nearest != p:
         reason = "drops everything" if p == 1 else "cannot be shown"
-        notes.append(f"p = {p:g} {reason}: shown with {nearest:g}.")
+        notes.append(f"p = {setting.p} {reason}: shown with {nearest:g}.")
     return ScaleSetting(depth, nearest, bool(setting.scaled)), " ".join(notes)
 
 
