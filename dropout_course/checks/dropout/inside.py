@@ -187,7 +187,8 @@ class AttentionWeights(Layout):
         return F.linear(joined, setting.state["out.weight"], setting.state["out.bias"])
 
     def _by_head(self, setting: Setting, output: Tensor) -> Tensor:
-        return output.unflatten(-1, (setting.sizes["heads"], -1)).transpose(1, 2)
+        split: Tensor = output.unflatten(-1, (setting.sizes["heads"], -1))
+        return split.transpose(1, 2)
 
     def read(self, setting: Setting, output: Tensor) -> Tensor:
         return self._by_head(setting, output)[..., : setting.x.shape[1]]
