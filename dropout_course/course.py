@@ -6,7 +6,15 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dropout_course.exercises import inverted, standard, start, the_question
+from dropout_course.exercises import (
+    ensembles,
+    inverted,
+    standard,
+    start,
+    the_question,
+    train_vs_eval,
+    why_scale,
+)
 from dropout_course.exercises.base import Exercise
 
 
@@ -55,6 +63,9 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson("01_the_question", "The question", 30, the_question.EXERCISES),
     Lesson("02_standard_dropout", "Standard dropout", 30, standard.EXERCISES),
     Lesson("03_inverted_dropout", "Inverted dropout", 35, inverted.EXERCISES),
+    Lesson("04_why_scale", "Why scale", 35, why_scale.EXERCISES),
+    Lesson("05_train_vs_eval", "Train and eval", 45, train_vs_eval.EXERCISES),
+    Lesson("07_ensembles", "Ensembles", 35, ensembles.EXERCISES),
 )
 
 EXERCISES: Mapping[str, Exercise] = {
