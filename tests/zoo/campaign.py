@@ -310,10 +310,10 @@ def _finding(result: Result) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaign, write its report, and return 1 where the judge was wrong once."""
     parser = argparse.ArgumentParser(prog="make zoo", description=__doc__)
-    parser.add_argument("--style-seeds", type=int, default=_env("STYLE", STYLE_SEEDS))
-    parser.add_argument("--mutant-seeds", type=int, default=_env("MUTANT", MUTANT_SEEDS))
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--output", type=Path, default=DOCS, help="a folder (docs/)")
+    parser.add_argument("--style-seeds", type=_positive, default=_env("STYLE", STYLE_SEEDS))
+    parser.add_argument("--mutant-seeds", type=_positive, default=_env("MUTANT", MUTANT_SEEDS))
+    parser.add_argument("--workers", type=_positive, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, default=DOCS, help="a folder (default: docs)")
     options = parser.parse_args(arguments)
     result = Result.of(run(options.style_seeds, options.mutant_seeds, options.workers))
     options.output.mkdir(parents=True, exist_ok=True)
@@ -328,8 +328,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if result.is_proof else 1
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
 def _env(kind: str, default: int) -> int:
-    return int(os.environ.get(f"ZOO_{kind}_SEEDS", default))
+    return _positive(os.environ.get(f"ZOO_{kind}_SEEDS", str(default)))
 
 
 if __name__ == "__main__":
