@@ -120,7 +120,7 @@ def _run_cell(shell: _Shell, source: str, limit: float) -> list[Remark]:
             _execute(source, f"<cell {shell.cell}>", shell.user_ns)
     except TimeLimitReached:
         return [Remark(shell.cell, "stopped")]
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 whatever a stranger raises
         return [Remark(shell.cell, "raised", type(error).__name__, _message(error))]
     return []
 
@@ -128,7 +128,7 @@ def _run_cell(shell: _Shell, source: str, limit: float) -> list[Remark]:
 def _message(error: BaseException) -> str:
     try:
         return str(error)[:500]
-    except Exception:
+    except Exception:  # noqa: BLE001 their __str__
         return ""
 
 
@@ -145,5 +145,5 @@ def _as_python(source: str) -> str:
     except (SyntaxError, ValueError):
         from IPython.core.inputtransformer2 import TransformerManager
 
-        return TransformerManager().transform_cell(source)
+        return str(TransformerManager().transform_cell(source))  # type: ignore[no-untyped-call]
     return source

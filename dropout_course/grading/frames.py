@@ -18,6 +18,7 @@ from typing import Any
 from dropout_course.checks.store import LIMIT
 
 PAYLOAD_LIMIT = LIMIT + 1024  # a stored record and the name before it
+READY = b"+"  # what a process says, outside of frames, before it has a submission
 _HEADER = 5
 
 

@@ -4,7 +4,8 @@ Runs inside the outer sandbox. It never reads a byte that a submission wrote: th
 to the grader over a socket of its own, which this process only hands on. `python -m` starts it.
 
 The grader sends a JSON message with one socket for each submission, or "kill". The answers:
-{"ready": true} once; then {"ended": wait status, "why": "", "memory" or "processes"}.
+{"ready": true, "trouble": ""} once; then for each submission {"ended": wait status, "cpu": seconds,
+"why": "", "memory" or "processes"}.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def main() -> None:
         limits = Limits(**content)
         pid = _start(channel, limits)
         why = _watch(pid, control, limits, own)
-        _, status = os.waitpid(pid, 0)
-        _tell(control, {"ended": status, "why": why})
+        _, status, used = os.wait4(pid, 0)
+        cpu = used.ru_utime + used.ru_stime
+        _tell(control, {"ended": status, "cpu": cpu, "why": why})
 
 
 def _next_order(control: socket.socket) -> tuple[Any, socket.socket | None] | None:
@@ -76,13 +78,13 @@ def _watch(pid: int, control: socket.socket, limits: Limits, own: int) -> str:
     handle = os.pidfd_open(pid)
     try:
         while True:
-            ready, _, _ = select.select([handle, control], [], [], _LOOK)
+            ready, _, _ = select.select([handle, control.fileno()], [], [], _LOOK)
             if handle in ready:
                 return why
-            if control in ready and _next_order(control) is None:
+            if control.fileno() in ready and _next_order(control) is None:
                 os._exit(0)  # the grader is gone; with this process everything here ends
             why = why or _exceeded(limits, own)
-            if why or control in ready:
+            if why or control.fileno() in ready:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
     finally:
@@ -95,8 +97,7 @@ def _exceeded(limits: Limits, own: int) -> str:
     The kernel's limits are for each process; these are for their sum.
     """
     spared = {1, os.getpid()}
-    others = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    pids = [pid for pid in others if pid not in spared]
+    pids = [pid for pid in _processes() if pid not in spared]
     if len(pids) > limits.processes:
         return "processes"
     if len(pids) == 1:
@@ -107,6 +108,10 @@ def _exceeded(limits: Limits, own: int) -> str:
         if used > limits.memory + own:
             return "memory"
     return ""
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
 def _private_bytes(pid: int) -> int:
@@ -138,7 +143,7 @@ def _self_test() -> str:
     probe = Path(torch.__file__).with_name("version.py")
 
     def look() -> None:
-        alone = [name for name in os.listdir("/proc") if name.isdecimal()] == ["1"]
+        alone = _processes() == [1]
         writable = os.access("/", os.W_OK) or os.access("/dev", os.W_OK)
         try:
             probe.read_bytes()

@@ -47,10 +47,9 @@ def prepare() -> None:
 def warm_up() -> None:
     """Do once what every submission would do again: imports, and first calls that import."""
     prepare()
-    import IPython.core.inputtransformer2
-    import matplotlib.pyplot  # noqa: F401
+    import matplotlib.pyplot as plt  # noqa: F401
 
-    IPython.core.inputtransformer2.TransformerManager().transform_cell("%matplotlib inline\n")
+    run_cells(["%matplotlib inline\n"], {}, limit=60.0)
     for exercise in EXERCISES.values():
         plan = exercise.plan(np.random.default_rng(0))
         encode(record(plan, lambda *_, **__: None))
@@ -89,7 +88,7 @@ def _recorded(main: types.ModuleType, name: str, seed: int, limit: float) -> byt
     plan = EXERCISES[name].plan(np.random.default_rng(seed))
     try:
         data = encode(record(plan, target, limit=limit))
-    except BaseException as why:  # of a recorder that their code has changed, too
+    except BaseException as why:  # noqa: BLE001 a recorder that their code has changed
         return packed_json(Kind.NOTE, ["unrecorded", name, str(why)[:500]])
     return packed(Kind.RECORD, name.encode() + b"\0" + data)
 
@@ -103,7 +102,7 @@ def _send_remarks(channel: socket.socket, remarks: list[Remark]) -> None:
 def _seed_afresh() -> None:
     """Siblings are copies of one process: without this they would draw the same numbers."""
     random.seed()
-    np.random.seed(int.from_bytes(os.urandom(4), "little"))
+    np.random.seed(int.from_bytes(os.urandom(4), "little"))  # noqa: NPY002 the global one
     torch.default_generator.manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
 
 

@@ -20,7 +20,7 @@ import dropout_course
 from dropout_course.grading.limits import HOME, WRITABLE
 
 _PACKAGE = Path(dropout_course.__file__).resolve().parent
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
+_SYSTEM: tuple[str, ...] = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
 _SYSTEM += ("/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/ssl/openssl.cnf")
 # For a root grader: what it takes to split namespaces, become nobody, and watch and end others.
 _CAPABILITIES = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "SYS_PTRACE", "KILL", "SYS_RESOURCE")
@@ -67,7 +67,7 @@ def bwrap_namespaces() -> tuple[str, ...]:
         )
     shared = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts")
     # Real root needs no user namespace, and can give each submission another user without one.
-    candidates = [(*shared, "--unshare-user")]
+    candidates: list[tuple[str, ...]] = [(*shared, "--unshare-user")]
     if os.getuid() == 0:
         candidates.insert(0, shared)
     said = ""
@@ -139,7 +139,7 @@ def _mounts(paths: Iterable[Path]) -> list[str]:
     shown: set[Path] = set()
     for path in paths:
         if path.is_symlink():
-            options += ["--symlink", os.readlink(path), str(path)]
+            options += ["--symlink", str(path.readlink()), str(path)]
         elif path.exists() and not any(path.is_relative_to(other) for other in shown):
             options += [*_passages(path), "--ro-bind", str(path), str(path)]
             shown.add(path)
@@ -166,7 +166,7 @@ def _links(executable: Path) -> list[str]:
     """Folders that an interpreter's chain of links leads through: `bin`'s parent of each."""
     found = []
     while executable.is_symlink():
-        executable = executable.parent / os.readlink(executable)
+        executable = executable.parent / executable.readlink()
         found.append(os.path.normpath(executable.parent.parent))
     return found
 

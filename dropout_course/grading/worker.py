@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
-from dropout_course.grading.alone import READY
+from dropout_course.grading.frames import READY
 from dropout_course.grading.limits import Limits
 from dropout_course.grading.sandbox import NoSandbox, host_command, host_python, variables
 
@@ -39,13 +39,13 @@ class WorkerLost(RuntimeError):
 
 
 class Worker(Protocol):
-    """Runs one submission at a time. `listen` may be called whenever `socket` is readable."""
+    """Runs one submission at a time. `listen` may be called whenever `news` is readable."""
 
     ready: bool
     started: float
 
     @property
-    def socket(self) -> socket.socket | None:
+    def news(self) -> socket.socket | None:
         """What to watch for news of the worker itself."""
 
     def listen(self) -> None:
@@ -73,7 +73,7 @@ class WarmWorker:
         self._ending: Ending | None = None
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
-        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 closed with the worker
         with theirs:
             self._process = subprocess.Popen(
                 host_command(namespaces, [str(theirs.fileno())]),
@@ -85,7 +85,7 @@ class WarmWorker:
             )
 
     @property
-    def socket(self) -> socket.socket | None:
+    def news(self) -> socket.socket | None:
         return self._control
 
     def listen(self) -> None:
@@ -139,18 +139,21 @@ class WarmWorker:
 class PlainWorker:
     """A fresh process for each submission, started ahead of it; not shut in."""
 
-    def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="dropout-course-", ignore_cleanup_errors=True)
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._home = tempfile.TemporaryDirectory(
+            prefix="dropout-course-", ignore_cleanup_errors=True
+        )
         self._spawn()
 
     def _spawn(self) -> None:
         self.ready = False
         self.started = time.monotonic()
         self._channel, theirs = socket.socketpair()
-        self._stopped = False
+        self._starting = True
         handle = [] if os.name == "nt" else [theirs.fileno()]
         with theirs:
-            arguments = [str(theirs.fileno()), json.dumps(Limits().as_dict())]
+            arguments = [str(theirs.fileno()), json.dumps(self._limits.as_dict())]
             own = {"HOME": self._home.name, "TMPDIR": self._home.name, "PATH": os.environ["PATH"]}
             kept = ("SYSTEMROOT", "TEMP", "LD_LIBRARY_PATH")
             own |= {name: os.environ[name] for name in kept if name in os.environ}
@@ -170,16 +173,17 @@ class PlainWorker:
                 self._process.stdin.close()
 
     @property
-    def socket(self) -> socket.socket | None:
-        return None if self.ready else self._channel
+    def news(self) -> socket.socket | None:
+        return self._channel if self._starting else None
 
     def listen(self) -> None:
         if self._channel.recv(1) != READY:
             raise WorkerLost("a fresh process ended before it had a submission")
-        self.ready = True
+        self._starting, self.ready = False, True
 
-    def start(self, limits: Limits) -> socket.socket:
-        self.ready, self._limits = False, limits
+    def start(self, limits: Limits) -> socket.socket:  # noqa: ARG002
+        # Its limits were set when it was started; only the wall clock differs between submissions.
+        self.ready = False
         return self._channel
 
     def ending(self) -> Ending | None:
