@@ -330,9 +330,9 @@ for name, output in networks.items():
 # next layer's input*, and that is all it promises.
 
 # %%
-outputs = torch.relu((torch.relu(x @ W) * first_mask) @ V) * second_mask @ u
-eval_output = (torch.relu(torch.relu(x @ W) @ V) @ u).item()
-figures.output_distribution(outputs, eval_output, quantity="output of a ReLU network", calls="masks")
+# The counter-example with four units on each side: relu(a1 + ... + a4 - b1 - ... - b4), 256 masks.
+outputs = torch.relu(first_mask.sum(dim=1) - second_mask.sum(dim=1))
+figures.output_distribution(outputs, 0.0, quantity="output of relu(a - b)", calls="masks")
 
 # %% [markdown]
 # ## Break it: a factor that shipped
