@@ -163,7 +163,7 @@ def _judge_masks(plan: Plan, record: Record) -> Findings:
 
 # --- mask_probabilities -------------------------------------------------------------------------
 
-PROBABLE = ("worked", "all_low", "all_high", "some", "by_name")
+PROBABLE = ("worked", "all_low", "all_high", "some")
 Answer = Callable[[Tensor, float], Tensor]
 
 
@@ -219,20 +219,17 @@ def _probabilities_plan(rng: np.random.Generator) -> Plan:
         return masks[torch.from_numpy(rng.permutation(2**n))]
 
     low, high = random_p(rng, above=False), random_p(rng, above=True)
-    some = every(6)[:20]
-    return Plan(
-        "mask_probabilities",
-        (
-            Call("worked", (torch.tensor([[1.0, 1.0, 0.0]]), 0.2)),
-            Call("all_low", (every(4), low)),
-            Call("all_high", (every(3), high)),
-            Call("some", (some, low)),
-            Call("float64", (every(5).double(), high)),
-            Call("p_zero", (every(3), 0.0)),
-            Call("p_one", (every(3), 1.0)),
-            Call("by_name", (), {"masks": every(2), "p": low}),
-        ),
-    )
+    asked = {
+        "all_low": (every(4), low),
+        "all_high": (every(3), high),
+        "some": (every(6)[:20], low),
+        "float64": (every(5).double(), high),
+        "p_zero": (every(3), 0.0),
+        "p_one": (every(3), 1.0),
+    }
+    worked = Call("worked", (torch.tensor([[1.0, 1.0, 0.0]]), 0.2))
+    by_name = (Call(n, (), {"masks": masks, "p": p}) for n, (masks, p) in asked.items())
+    return Plan("mask_probabilities", (worked, *by_name))
 
 
 def _masks_and_p(evidence: Evidence, name: str) -> tuple[Tensor, float]:
@@ -333,7 +330,7 @@ def _judge_probabilities(plan: Plan, record: Record) -> Findings:
 
 # --- geometric_mean -----------------------------------------------------------------------------
 
-MEANS = ("worked", "matrix", "batch", "images", "by_name")
+MEANS = ("worked", "matrix", "batch", "images")
 ZEROS = ("zero", "zero_weight")
 MeanOf = Callable[[Tensor, Tensor], Tensor]
 
@@ -390,7 +387,7 @@ COMBINED: tuple[tuple[str, MeanOf, str], ...] = (
 
 
 def _mean_plan(rng: np.random.Generator) -> Plan:
-    def call(name: str, masks: int, shape: tuple[int, ...], *, by_name: bool = False) -> Call:
+    def call(name: str, masks: int, shape: tuple[int, ...]) -> Call:
         logits = torch.from_numpy(rng.normal(scale=1.5, size=(masks, *shape)))
         weights = torch.from_numpy(rng.dirichlet(np.full(masks, 0.8)))
         dtype = torch.float64 if name == "float64" else torch.float32
@@ -399,9 +396,7 @@ def _mean_plan(rng: np.random.Generator) -> Plan:
             probs[1, ..., 0], weights[:] = 0.0, 1 / (masks - 1)
             weights[0 if name == "zero" else 1] = 0.0
             probs /= probs.sum(dim=-1, keepdim=True)
-        if by_name:
-            return Call(name, (), {"probs": probs, "weights": weights})
-        return Call(name, (probs, weights))
+        return Call(name, (), {"probs": probs, "weights": weights})
 
     shown = torch.tensor([[0.8, 0.2], [0.5, 0.5]])
     return Plan(
@@ -414,7 +409,6 @@ def _mean_plan(rng: np.random.Generator) -> Plan:
             call("float64", 256, (3, 4)),
             call("zero", 4, (3, 4)),
             call("zero_weight", 4, (3, 4)),
-            call("by_name", 3, (2, 6), by_name=True),
         ),
     )
 
@@ -434,7 +428,7 @@ def _mean_shape(evidence: Evidence, name: str) -> tuple[int, ...]:
 
 
 def _mean_answer(evidence: Evidence) -> Failure | None:
-    edges = ("batch", "images", "float64", "by_name")  # "matrix" went through: a matter of shape
+    edges = ("batch", "images", "float64")  # "matrix" went through: a matter of shape
     return _answers(evidence, _mean_shape, "one-shape-only", edges=edges)
 
 
@@ -443,7 +437,7 @@ def _combined(evidence: Evidence, name: str) -> Tensor:
 
 
 def _mean(evidence: Evidence) -> Failure | None:
-    wrong = _means_off(evidence, (*MEANS, "float64"), _right_mean)
+    wrong = _means_off(evidence, MEANS, _right_mean)
     if not wrong:
         return None
     names = tuple(name for name in MEANS if name != "worked")
@@ -499,7 +493,14 @@ def _mean_dtype(evidence: Evidence) -> Failure | None:
         found, given = _combined(evidence, name).dtype, _probs_and_weights(evidence, name)[0].dtype
         if found is not given:
             return Failure(evidence.called(name), str(found), str(given), "changes-dtype")
-    return None
+    if not _means_off(evidence, ("float64",), _right_mean):
+        return None
+    return Failure(
+        evidence.called("float64"),
+        "numbers that are right to a few digits only",
+        "numbers as exact as float64",
+        "changes-dtype",
+    )
 
 
 MEAN_CRITERIA: tuple[Criterion[Evidence], ...] = (

@@ -21,7 +21,7 @@ Formula = Callable[[float], float]
 
 # --- dropout_moments ----------------------------------------------------------------------------
 
-MEASURED = ("worked", "matrix", "images", "scalar", "p_zero", "by_name")
+MEASURED = ("worked", "matrix", "images", "scalar", "by_name")
 PRECISIONS = {"float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 # What people compute instead of the mean x and the variance x² p / (1 - p), as multiples of x and
@@ -75,12 +75,12 @@ def _moments(evidence: Evidence, name: str) -> tuple[Tensor, Tensor]:
 
 
 def _moments_answer(evidence: Evidence) -> Failure | None:
-    for step in evidence.plan:
-        seen, (x, _) = evidence.seen(step.name), _x_and_p(evidence, step.name)
+    for name in (*MEASURED, *PRECISIONS):
+        seen, (x, _) = evidence.seen(name), _x_and_p(evidence, name)
         if seen.error is not None:
             return raised_failure(evidence.plan, seen, "raises")
         expected = f"a tuple (mean, variance) of two tensors of shape {list(x.shape)}"
-        called, value = evidence.called(step.name), seen.value
+        called, value = evidence.called(name), seen.value
         if value is None:
             return Failure(called, "None", expected, "returns-nothing")
         if not (isinstance(value, tuple) and len(value) == 2):
@@ -196,6 +196,21 @@ def _moment_failure(
     )
 
 
+def _no_dropout(evidence: Evidence) -> Failure | None:
+    seen, (x, _) = evidence.seen("p_zero"), _x_and_p(evidence, "p_zero")
+    if seen.error is not None:
+        return raised_failure(evidence.plan, seen, "raises")
+    mean, variance = _moments(evidence, "p_zero")
+    if torch.allclose(mean, x) and bool((variance.abs() <= 1e-5 * x**2).all()):
+        return None
+    return Failure(
+        evidence.called("p_zero"),
+        "other values",
+        "a mean of x and a variance of 0: nothing is dropped",
+        "p-zero-not-identity",
+    )
+
+
 def _moments_dtype(evidence: Evidence) -> Failure | None:
     for name, dtype in PRECISIONS.items():
         x, p = _x_and_p(evidence, name)
@@ -247,6 +262,12 @@ MOMENTS_CRITERIA: tuple[Criterion[Evidence], ...] = (
         "the variance is x² p / (1 - p), for any p",
         "The mean is unchanged, the variance is not: at p = 0.5 it is as large as x²",
         _variance,
+    ),
+    Criterion(
+        "p-zero",
+        "p = 0 leaves x without variance",
+        "Without dropout nothing is random",
+        _no_dropout,
     ),
     Criterion(
         "dtype",
@@ -316,8 +337,12 @@ def _given(evidence: Evidence, name: str) -> tuple[ModuleState, float]:
 
 
 def _folded(evidence: Evidence, name: str) -> ModuleState:
-    value = evidence.value(name)
+    """The layer that came back; `Missing` unless it has the given one's shapes."""
+    value, (given, _) = evidence.value(name), _given(evidence, name)
     if not isinstance(value, ModuleState) or "Linear" not in value.kinds:
+        raise Missing(name)
+    shapes = {key: tensor.shape for key, tensor in value.tensors.items()}
+    if shapes != {key: tensor.shape for key, tensor in given.tensors.items()}:
         raise Missing(name)
     return value
 
@@ -400,14 +425,15 @@ def _at(formula: Formula, p: float) -> float:
 
 
 def _bias(evidence: Evidence) -> Failure | None:
-    for step in evidence.plan:
-        given, p = _given(evidence, step.name)
-        bias, found = given.tensors.get("bias"), _folded(evidence, step.name).tensors.get("bias")
-        if bias is None or found is None or torch.equal(found.to(bias.dtype), bias):
+    for name in (*FOLDED, "by_name", *FOLD_DTYPES):
+        given, p = _given(evidence, name)
+        bias, found = given.tensors["bias"], _folded(evidence, name).tensors["bias"]
+        # In another dtype it is rounded: that is told below.
+        if torch.allclose(found.to(bias.dtype), bias, rtol=2 * TOLERANCE[torch.float32]):
             continue
         scaled = torch.allclose(found.to(bias.dtype), bias * (1 - p), rtol=1e-2)
         return Failure(
-            evidence.called(step.name),
+            evidence.called(name),
             f"a bias of {float(found[0]):.4g}" + (", which is multiplied by 1 - p" * scaled),
             f"{float(bias[0]):.4g}, as it was",
             "bias-scaled" if scaled else "bias-changed",
@@ -423,11 +449,12 @@ def _fold_dtype(evidence: Evidence) -> Failure | None:
         if other is not None:
             return Failure(evidence.called(name), str(other), str(dtype), "changes-dtype")
         expected = given.tensors["weight"].double() * (1 - p)
-        if not torch.allclose(found["weight"].double(), expected, rtol=2 * TOLERANCE[dtype]):
+        right = torch.allclose(found["weight"].double(), expected, rtol=2 * TOLERANCE[dtype])
+        if not (right and torch.equal(found["bias"], given.tensors["bias"])):
             return Failure(
                 evidence.called(name),
-                "a weight that is off by more than rounding",
-                "the weight times 1 - p",
+                "numbers that are off by more than rounding",
+                "the weight times 1 - p, the bias as it was",
                 "changes-dtype",
             )
     return None
