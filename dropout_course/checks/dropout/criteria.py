@@ -12,6 +12,7 @@ from dropout_course.checks.dropout.manners import (
     LIBRARY,
     MANNERS,
     MODULE,
+    P_EDGES,
     REFUSES,
     STATELESS,
 )
@@ -26,7 +27,7 @@ from dropout_course.checks.record import Record
 def function_criteria(rule: Rule) -> tuple[Criterion[DropoutEvidence], ...]:
     """The criteria for a function `f(x, p=0.5, training=True)`."""
     values = value_criteria(rule.survivor_formula, rule.inference_formula)
-    return (LIBRARY, ANSWERS, IN_PLACE, *MASK_CRITERIA, *values, *MANNERS)
+    return (LIBRARY, ANSWERS, P_EDGES, IN_PLACE, *MASK_CRITERIA, *values, *MANNERS)
 
 
 def module_criteria(rule: Rule, *, validates: bool) -> tuple[Criterion[DropoutEvidence], ...]:

@@ -266,6 +266,9 @@ LIBRARY = Criterion[DropoutEvidence](
     "The exercise is to build what the library does",
     _library,
 )
+P_EDGES = Criterion[DropoutEvidence](
+    "p-edges", "p = 0 and p = 1 raise no error", "Both are legal values of p", _p_edges
+)
 IN_PLACE = Criterion[DropoutEvidence](
     "in-place",
     "the input is left as it was",
@@ -273,7 +276,6 @@ IN_PLACE = Criterion[DropoutEvidence](
     _in_place,
 )
 MANNERS: tuple[Criterion[DropoutEvidence], ...] = (
-    Criterion("p-edges", "p = 0 and p = 1 raise no error", "Both are legal values of p", _p_edges),
     Criterion(
         "dtype",
         "float16, bfloat16, float32 and float64 keep their dtype",
