@@ -133,13 +133,14 @@ def _message(error: BaseException) -> str:
 
 
 def _execute(source: str, filename: str, namespace: dict[str, Any]) -> None:
-    source = _as_python(source)
+    source = as_python(source)
     # A traceback, and the report of a failing check, quote the line.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec", dont_inherit=True), namespace)
 
 
-def _as_python(source: str) -> str:
+def as_python(source: str) -> str:
+    """Turn magics, shell lines and `name?` into calls; plain Python stays as it is."""
     try:
         compile(source, "<cell>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError):

@@ -26,6 +26,9 @@ def seal() -> None:
 
     For the warmed process, once it has written all that it will.
     """
+    # An ordinary user's bubblewrap leaves the mounts to a namespace above ours: take a copy.
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         path, options = fields[4].encode().decode("unicode_escape"), fields[5].split(",")
@@ -95,7 +98,6 @@ def _close_files(keep: int) -> None:
 
 
 def _own_mounts(limits: Limits) -> None:
-    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     safe = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("proc", "/proc", "proc", safe | kernel.MS_NOEXEC)
     for place in WRITABLE:

@@ -23,7 +23,7 @@ import dropout_course
 from dropout_course.checks.record import TIME_LIMIT, record
 from dropout_course.checks.store import encode
 from dropout_course.course import EXERCISES
-from dropout_course.grading.cells import Remark, run_cells
+from dropout_course.grading.cells import Remark, as_python, run_cells
 from dropout_course.grading.frames import Kind, packed, packed_json, receive
 
 LOADING = 0.45  # of the time allowed: what the cells may take, so that what they define is recorded
@@ -49,7 +49,7 @@ def warm_up() -> None:
     prepare()
     import matplotlib.pyplot as plt  # noqa: F401
 
-    run_cells(["%matplotlib inline\n"], {}, limit=60.0)
+    as_python("%matplotlib inline\n")
     for exercise in EXERCISES.values():
         plan = exercise.plan(np.random.default_rng(0))
         encode(record(plan, lambda *_, **__: None))

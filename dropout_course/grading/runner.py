@@ -188,6 +188,8 @@ class _Loop:
                 patience = min(patience, max(slot.session.deadline - now, 0.001))
                 if slot.worker.news is None or slot.told_to_end is not None:
                     patience = min(patience, _TICK)
+            elif slot.worker.ready and self._jobs:
+                return 0.0
         return patience
 
     def _attend(self, slot: _Slot) -> None:
