@@ -1,4 +1,5 @@
-"""The command line: dropout-course lab | doctor | check | status | reset | build.
+"""The command line: dropout-course lab | doctor | check | status | reset | build | grade | regrade
+| handout.
 
 Arguments, help texts and exit codes. What a command does lies in a module of its own, imported when
 it is called, so that `--help` and `lab` do not wait for torch.
@@ -6,6 +7,8 @@ it is called, so that `--help` and `lab` do not wait for torch.
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -141,3 +144,133 @@ def build(
     from dropout_course.cli.building import run
 
     run(check=check, execute=execute)
+
+
+class _Sandbox(StrEnum):
+    AUTO = "auto"
+    BWRAP = "bwrap"
+    NONE = "none"
+
+
+class _Format(StrEnum):
+    CSV = "csv"
+    JSON = "json"
+    HTML = "html"
+
+
+_LESSONS = "Only these lessons, by number or name; several with commas or by repeating the option."
+
+
+@app.command()
+def grade(
+    submissions: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder or zip: <student>/<lesson>.ipynb, nbgrader's submitted/, or what Canvas"
+            " or Moodle gives you to download."
+        ),
+    ],
+    target: Annotated[
+        Path, typer.Option("--out", metavar="GRADES", help="The gradebook's folder.")
+    ],
+    lessons: Annotated[list[str] | None, typer.Option(help=_LESSONS)] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Submissions at a time; by default one a core.")
+    ] = None,
+    sandbox: Annotated[
+        _Sandbox,
+        typer.Option(
+            help="auto: bubblewrap, or a refusal where it is missing. none: submissions run with"
+            " your rights; only for code of people you trust."
+        ),
+    ] = _Sandbox.AUTO,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=86400, help="Seconds that a submission may run.")
+    ] = 60.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Draw the checks' random inputs from this; by default fresh."),
+    ] = None,
+    formats: Annotated[
+        list[_Format] | None,
+        typer.Option("--format", help="What to write beside the gradebook; by default all."),
+    ] = None,
+    released: Annotated[
+        Path | None,
+        typer.Option(
+            "--release",
+            metavar="FILE",
+            help="The .release.json that `handout` left, where that was on another machine.",
+        ),
+    ] = None,
+) -> None:
+    """Grade the notebooks that students handed in.
+
+    Every submission runs in a sandbox, and what it did is judged outside.
+    Run it again and only what is new or has changed is graded; it may be
+    stopped at any moment. Exits with 0 when all were processed.
+
+    Examples:
+      dropout-course grade submissions/ --out grades
+      dropout-course grade download.zip --out grades --lessons 03
+    """
+    from dropout_course.cli.grading import grade as run
+    from dropout_course.grading.reports import Format
+
+    run(
+        submissions,
+        target,
+        lessons=lessons or (),
+        workers=workers,
+        sandbox=sandbox.value,
+        timeout=timeout,
+        seed=seed,
+        formats=[Format(each.value) for each in formats or ()],
+        released=released,
+    )
+
+
+@app.command()
+def regrade(
+    grades: Annotated[Path, typer.Argument(help="The folder that `grade` wrote.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change; write nothing.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that judge; by default one a core.")
+    ] = None,
+) -> None:
+    """Judge what was recorded again, by the points and criteria of now.
+
+    No student's code is run. What changes is shown and becomes a new
+    revision of the gradebook; the old ones stay in it.
+
+    Examples:
+      dropout-course regrade grades --dry-run
+      dropout-course regrade grades
+    """
+    from dropout_course.cli.grading import regrade as run
+
+    run(grades, dry_run=dry_run, workers=workers)
+
+
+@app.command()
+def handout(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the zip.")],
+    lessons: Annotated[list[str] | None, typer.Option(help=_LESSONS)] = None,
+    withhold_solutions: Annotated[
+        bool,
+        typer.Option("--withhold-solutions", help="Leave solutions/ out of the zip."),
+    ] = False,
+) -> None:
+    """Make the zip that students get: lessons, package and set-up.
+
+    The same course gives the same bytes. What was handed out is recorded,
+    so that `grade` knows it.
+
+    Examples:
+      dropout-course handout out --lessons 02,03 --withhold-solutions
+    """
+    from dropout_course.cli.handing_out import run
+
+    run(target, lessons=lessons or (), withhold_solutions=withhold_solutions)
