@@ -16,6 +16,7 @@ from tests.zoo.campaign import (
     examine,
     main,
     markdown,
+    mistakes,
     tasks,
 )
 from tests.zoo.catalogue import MUTANTS, STYLES, Mutant, Style
@@ -55,7 +56,15 @@ def test_a_single_wrong_verdict_is_no_proof_and_shows(mutant: Tally, style: Tall
 
 def test_a_rejected_style_is_named_with_its_criterion() -> None:
     report = markdown(result(KILLED, REJECTED_ONCE), 2000, 50)
-    assert "right (rejected 1 times: rate)" in report
+    assert "right (rejected 1 of 2000 times: rate)" in report
+    assert "* f/right was rejected 1 of 2000 times: rate" in report
+
+
+def test_a_mutant_that_passed_or_was_misnamed_is_told() -> None:
+    assert mistakes(result(KILLED, PASSED)) == []
+    assert mistakes(result(SURVIVED_ONCE, PASSED)) == ["f/wrong passed 1 of 50 times"]
+    misnamed = "f/wrong was named no-scaling 1 of 50 times, not rate-off"
+    assert mistakes(result(MISNAMED_ONCE, PASSED)) == [misnamed]
 
 
 def test_nearly_all_is_never_written_as_all() -> None:

@@ -31,7 +31,7 @@ from tests.zoo.catalogue import MUTANTS, STYLES, Mutant, Style
 DOCS = Path(__file__).parents[2] / "docs"
 STYLE_SEEDS, MUTANT_SEEDS = 2_000, 50
 CHUNK = 50  # seeds of a style that one task examines
-PATIENCE = {Mutant: 3.0, Style: 60.0}  # seconds a check; some mutants never end
+PATIENCE, IMPATIENCE = 60.0, 1.0  # seconds a check; the latter for mutants that never end
 
 
 @dataclass
@@ -80,6 +80,8 @@ def tasks(style_seeds: int, mutant_seeds: int) -> Iterator[Task]:
 def examine(task: Task) -> Tally:
     """Examine one animal with each of the seeds."""
     animal = animals()[task.animal]
+    endless = isinstance(animal, Mutant) and "never-finishes" in animal.named
+    patience = IMPATIENCE if endless else PATIENCE
     tally = Tally()
     for seed in task.seeds:
         # Some draw from generators that no plan seeds.
@@ -87,7 +89,7 @@ def examine(task: Task) -> Tally:
         np.random.seed(seed)
         torch.manual_seed(seed)
         rng = np.random.default_rng([zlib.crc32(animal.id.encode()), seed])
-        verdict = EXERCISES[animal.exercise].examine(animal.target, rng, PATIENCE[type(animal)])
+        verdict = EXERCISES[animal.exercise].examine(animal.target, rng, patience)
         failed = Counter({f.criterion for f in verdict.findings if not f.passed})
         criteria = tuple(finding.criterion for finding in verdict.findings)
         named = Counter(verdict.misconceptions[:1])
@@ -201,9 +203,30 @@ def markdown(result: Result, style_seeds: int, mutant_seeds: int) -> str:
     ]
     lines += [_totals(f"`{exercise}`", result.only(exercise)) for exercise in result.exercises]
     lines += [_totals("**all**", result), ""]
+    wrong = mistakes(result)
+    if wrong:
+        lines += ["## Where the judge was wrong", "", *(f"* {told}" for told in wrong), ""]
     for exercise in result.exercises:
         lines += _matrix(exercise, result.only(exercise))
     return "\n".join(lines) + "\n"
+
+
+def mistakes(result: Result) -> list[str]:
+    """A sentence for each mutant that passed or was misnamed, and for each style rejected."""
+    told = []
+    for mutant, tally in result.mutants:
+        if tally.passed:
+            told.append(f"{mutant.id} passed {tally.passed} of {tally.runs} times")
+        for name, times in tally.named.most_common():
+            if name not in mutant.named:
+                told.append(
+                    f"{mutant.id} was named {name} {times} of {tally.runs} times, not"
+                    f" {' or '.join(mutant.named)}"
+                )
+    for style, tally in result.styles:
+        if tally.passed < tally.runs:
+            told.append(f"{style.id} was {_rejections(tally)}")
+    return told
 
 
 def _totals(name: str, part: Result) -> str:
@@ -241,7 +264,7 @@ def _matrix(exercise: str, part: Result) -> list[str]:
         shares = (_cell(tally.failed[criterion], tally.runs) for criterion in criteria)
         named = ", ".join(name for name, _ in tally.named.most_common())
         lines.append(f"| {_short(mutant)} | {named} | {' | '.join(shares)} |")
-    styles = ", ".join(f"{_short(s)}{_rejections(tally)}" for s, tally in part.styles)
+    styles = ", ".join(f"{_short(s)}{_note(tally)}" for s, tally in part.styles)
     return [*lines, "", f"Right styles, {part.rejected:,} rejections: {styles}.", ""]
 
 
@@ -253,9 +276,13 @@ def _cell(count: int, of: int) -> str:
     return _share(count, of).removesuffix(" %") if count else ""
 
 
+def _note(tally: Tally) -> str:
+    return f" ({_rejections(tally)})" if tally.passed < tally.runs else ""
+
+
 def _rejections(tally: Tally) -> str:
-    rejected = tally.runs - tally.passed
-    return f" (rejected {rejected} times: {', '.join(sorted(tally.failed))})" if rejected else ""
+    times = tally.runs - tally.passed
+    return f"rejected {times} of {tally.runs} times: {', '.join(sorted(tally.failed))}"
 
 
 def draw(result: Result, path: Path) -> None:
@@ -325,6 +352,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f" {result.rightly_named:,} named rightly;"
         f" right styles: {result.rejected:,} of {result.style_runs:,} runs rejected"
     )
+    for told in mistakes(result):
+        print(told)
     return 0 if result.is_proof else 1
 
 
