@@ -57,3 +57,9 @@ class Evidence:
         if not isinstance(value, Tensor) or value.shape != shape:
             raise Missing(name)
         return value
+
+
+def told_apart(value: float, other: float) -> str:
+    """Write a number with four digits, or with as many as it takes to differ from another."""
+    digits = next((n for n in (4, 6, 8) if f"{value:.{n}g}" != f"{other:.{n}g}"), 4)
+    return f"{value:.{digits}g}"

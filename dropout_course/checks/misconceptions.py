@@ -13,7 +13,7 @@ Formula = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Belief:
-    """What people compute from p, and the misconception that it is; `text` reads as they write."""
+    """What people compute from p, and the misconception that it is; `text` follows the number."""
 
     misconception: str
     formula: Formula
@@ -22,43 +22,43 @@ class Belief:
 
 # What survivors are multiplied with, as a function of p. The first that fits is told first.
 SURVIVOR_SCALES: tuple[Belief, ...] = (
-    Belief("no-scaling", lambda p: 1.0, "1"),
-    Belief("divided-by-p", lambda p: 1.0 / p, "1 / p"),
-    Belief("scaled-by-keep-prob", lambda p: 1.0 - p, "1 - p"),
-    Belief("scaled-by-p", lambda p: p, "p"),
-    Belief("scaled-while-training", lambda p: 1.0 / (1.0 - p), "1 / (1 - p)"),
-    Belief("hard-coded-two", lambda p: 2.0, "2, whatever p is"),
-    Belief("hard-coded-half", lambda p: 0.5, "0.5, whatever p is"),
-    Belief("scaled-twice", lambda p: 1.0 / (1.0 - p) ** 2, "1 / (1 - p)²"),
-    Belief("scaled-twice", lambda p: (1.0 - p) ** 2, "(1 - p)²"),
+    Belief("no-scaling", lambda p: 1.0, "whatever p is"),
+    Belief("divided-by-p", lambda p: 1.0 / p, "which is 1 / p"),
+    Belief("scaled-by-keep-prob", lambda p: 1.0 - p, "which is 1 - p"),
+    Belief("scaled-by-p", lambda p: p, "which is p"),
+    Belief("scaled-while-training", lambda p: 1.0 / (1.0 - p), "which is 1 / (1 - p)"),
+    Belief("hard-coded-two", lambda p: 2.0, "whatever p is"),
+    Belief("hard-coded-half", lambda p: 0.5, "whatever p is"),
+    Belief("scaled-twice", lambda p: 1.0 / (1.0 - p) ** 2, "which is 1 / (1 - p)²"),
+    Belief("scaled-twice", lambda p: (1.0 - p) ** 2, "which is (1 - p)²"),
 )
 
 # What a given mask's survivors are multiplied with, as a function of the keep probability.
 APPLIED_SCALES: tuple[Belief, ...] = (
-    Belief("no-scaling", lambda keep: 1.0, "1"),
-    Belief("scaled-by-keep-prob", lambda keep: keep, "keep_prob"),
-    Belief("hard-coded-keep-prob", lambda keep: 1.25, "1 / 0.8 whatever keep_prob is"),
-    Belief("hard-coded-two", lambda keep: 2.0, "2 whatever keep_prob is"),
-    Belief("scaled-by-p", lambda keep: 1.0 - keep, "1 - keep_prob"),
-    Belief("scaled-twice", lambda keep: keep**-2, "1 / keep_prob²"),
-    Belief("p-read-as-keep", lambda keep: 1.0 / (1.0 - keep), "1 / (1 - keep_prob)"),
+    Belief("no-scaling", lambda keep: 1.0, "whatever keep_prob is"),
+    Belief("scaled-by-keep-prob", lambda keep: keep, "which is keep_prob"),
+    Belief("hard-coded-keep-prob", lambda keep: 1.25, "whatever keep_prob is"),
+    Belief("hard-coded-two", lambda keep: 2.0, "whatever keep_prob is"),
+    Belief("scaled-by-p", lambda keep: 1.0 - keep, "which is 1 - keep_prob"),
+    Belief("scaled-twice", lambda keep: keep**-2, "which is 1 / keep_prob²"),
+    Belief("p-read-as-keep", lambda keep: 1.0 / (1.0 - keep), "which is 1 / (1 - keep_prob)"),
 )
 
 # What share is dropped, as a function of p.
 DROP_RATES: tuple[Belief, ...] = (
-    Belief("never-drops", lambda p: 0.0, "0"),
-    Belief("drops-everything", lambda p: 1.0, "1"),
-    Belief("p-read-as-keep", lambda p: 1.0 - p, "1 - p"),
-    Belief("mask-turned-round", lambda p: 1.0 - p, "1 - p"),
-    Belief("ignores-p", lambda p: 0.5, "0.5, whatever p is"),
+    Belief("never-drops", lambda p: 0.0, "whatever p is"),
+    Belief("drops-everything", lambda p: 1.0, "whatever p is"),
+    Belief("p-read-as-keep", lambda p: 1.0 - p, "which is 1 - p"),
+    Belief("mask-turned-round", lambda p: 1.0 - p, "which is 1 - p"),
+    Belief("ignores-p", lambda p: 0.5, "whatever p is"),
 )
 
 # What inference multiplies with, as a function of p.
 INFERENCE_SCALES: tuple[Belief, ...] = (
-    Belief("no-scaling-at-inference", lambda p: 1.0, "1"),
-    Belief("scales-at-inference", lambda p: 1.0 - p, "1 - p"),
-    Belief("p-read-as-keep", lambda p: p, "p"),
-    Belief("wrong-inference-scale", lambda p: 1.0 / (1.0 - p), "1 / (1 - p)"),
+    Belief("no-scaling-at-inference", lambda p: 1.0, "whatever p is"),
+    Belief("scales-at-inference", lambda p: 1.0 - p, "which is 1 - p"),
+    Belief("p-read-as-keep", lambda p: p, "which is p"),
+    Belief("wrong-inference-scale", lambda p: 1.0 / (1.0 - p), "which is 1 / (1 - p)"),
 )
 
 
@@ -387,7 +387,7 @@ _ALL = (
         "each call starts from the same seed",
         "Each call returns the same mask, drawn anew from a fixed seed.",
         "A seed makes experiments repeatable; inside the function it makes every step the same.",
-        "`torch.equal(f(x), f(x))` in training: it ought to be False",
+        "a call after `torch.manual_seed(1)` and one after `torch.manual_seed(2)`: two masks",
         _STANDARD,
     ),
     Misconception(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dropout_course.checks.dropout.calls import few_values
 from dropout_course.checks.dropout.evidence import as_numpy
-from dropout_course.checks.evidence import COARSE, TOLERANCE, Evidence
+from dropout_course.checks.evidence import COARSE, TOLERANCE, Evidence, told_apart
 from dropout_course.checks.judge import (
     Criterion,
     Failure,
@@ -129,9 +129,9 @@ def _scaled(evidence: Evidence) -> Failure | None:
     misconception, text = _name_scale(calls)
     return Failure(
         evidence.called(first.name),
-        f"kept activations multiplied by {first.scale:.6g}"
-        + (f", which is {text}" if text else ""),
-        f"multiplied by {1 / first.keep:.6g}, which is 1 / keep_prob",
+        f"kept activations multiplied by {told_apart(first.scale, 1 / first.keep)}"
+        + (f", {text}" if text else ""),
+        f"multiplied by {told_apart(1 / first.keep, first.scale)}, which is 1 / keep_prob",
         misconception,
     )
 

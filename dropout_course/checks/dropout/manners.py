@@ -128,13 +128,17 @@ def _dtypes(evidence: DropoutEvidence) -> Failure | None:
                 return failure
             found = evidence.output(call).dtype
             if found is not dtype:
-                return Failure(evidence.called(call), str(found), str(dtype), "changes-dtype")
+                return Failure(
+                    evidence.called(call), f"dtype {found}", f"dtype {dtype}", "changes-dtype"
+                )
             failure = _half_values(evidence, call)
             if failure is not None:
                 return failure
     found = evidence.output("inference").dtype
     if found is not torch.float32:
-        return Failure(evidence.called("inference"), str(found), "torch.float32", "changes-dtype")
+        return Failure(
+            evidence.called("inference"), f"dtype {found}", "dtype torch.float32", "changes-dtype"
+        )
     return None
 
 

@@ -396,15 +396,18 @@ def _counts(evidence: DropoutEvidence) -> Failure | None:
             return Failure(
                 sample.called,
                 _spread_text(what, counts, trials),
-                f"a standard deviation of about {fair:.2f}: the count itself is random",
+                f"a number that varies, with a standard deviation of about {fair:.2f}",
                 "exact-count" if counts.std() < fair / 2 else _name_dependence(evidence),
             )
     return None
 
 
 def _spread_text(what: str, counts: NDArray[np.int64], trials: int) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    if low == high:
+        return f"exactly {low} of the {trials} elements of every {what} survived"
     return (
-        f"the survivors of a {what} of {trials} number {counts.min()} to {counts.max()}"
+        f"{low} to {high} of the {trials} elements of a {what} survived"
         f" (standard deviation {counts.std():.2f})"
     )
 
@@ -451,8 +454,8 @@ def _rate(evidence: DropoutEvidence) -> Failure | None:
     wrong = [s for s in samples if len(samples) * s.rate_p_value < FALSE_ALARM]
     if not wrong:
         return None
-    # The call whose rate is furthest off says most.
-    worst = max(wrong, key=lambda s: abs(s.drop_rate - s.p))
+    # Of the calls at a moderate p, the one whose rate is furthest off says most.
+    worst = max(wrong, key=lambda s: (0.15 <= s.p <= 0.85, abs(s.drop_rate - s.p)))
     name, *also = _name_rate(evidence, samples, wrong)
     return Failure(
         worst.called,

@@ -15,7 +15,7 @@ from torch import Tensor
 from dropout_course.checks.dropout.calls import DTYPES
 from dropout_course.checks.dropout.evidence import DropoutEvidence, Sample, as_numpy, percent
 from dropout_course.checks.dropout.rule import INVERTED, STANDARD
-from dropout_course.checks.evidence import COARSE, TOLERANCE
+from dropout_course.checks.evidence import COARSE, TOLERANCE, told_apart
 from dropout_course.checks.judge import Criterion, Failure
 from dropout_course.checks.misconceptions import (
     INFERENCE_SCALES,
@@ -35,14 +35,14 @@ def _scale(evidence: DropoutEvidence) -> Failure | None:
     wrong = [s for s in samples if _off(s.scale, rule.survivor_scale(s.p)) > 2 * s.tolerance]
     if not wrong:
         return None
-    # An example with a p of its own says more than one at the default p = 1/2.
-    worst = max(wrong, key=lambda s: abs(s.p - 0.5))
+    # An example with a p of its own says more than one at the default, or one at an extreme.
+    worst = min(wrong, key=lambda s: (s.name in DTYPES, abs(abs(s.p - 0.5) - 0.25)))
     right = rule.survivor_scale(worst.p)
     (name, *also), text = _name_scale(evidence, samples, wrong)
     return Failure(
         worst.called,
-        f"survivors multiplied by {worst.scale:.6g}" + (f", which is {text}" if text else ""),
-        f"{right:.6g}, which is {rule.survivor_formula} at p = {worst.p:.4g}",
+        f"survivors multiplied by {told_apart(worst.scale, right)}" + (f", {text}" if text else ""),
+        f"{told_apart(right, worst.scale)}, which is {rule.survivor_formula} at p = {worst.p:.4g}",
         name,
         also=tuple(also),
     )
@@ -124,7 +124,7 @@ def _name_inference(evidence: DropoutEvidence, name: str, ratio: float | None) -
     if ratio == 0:
         return "drops-at-inference", "zeros everywhere"
     belief = _inference_belief(evidence)
-    seen = f"x * {ratio:.4g}" + (f", which is x * {belief.text}" if belief else "")
+    seen = f"x * {ratio:.4g}" + (f", {belief.text}" if belief else "")
     if evidence.rule is STANDARD:
         return belief.misconception if belief else "wrong-inference-scale", seen
     return "scales-at-inference", seen
