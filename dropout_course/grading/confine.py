@@ -6,10 +6,12 @@ records. Linux only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +19,7 @@ from dropout_course.grading import kernel
 from dropout_course.grading.limits import HOME, WRITABLE, Limits
 
 NOBODY = 65534  # a root grader's submissions run as this user: limits on processes spare root
+_CONFINED = b"confined"
 _READ_ONLY = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY
 _KEPT = {"nosuid": kernel.MS_NOSUID, "nodev": kernel.MS_NODEV, "noexec": kernel.MS_NOEXEC}
 
@@ -41,20 +44,19 @@ def start_confined(serve: Callable[[], None], keep: int, limits: Limits) -> int:
     """Start `serve` as process 1 of namespaces of its own and return its process id here.
 
     Of the open files it keeps `keep` only. When it ends, the kernel ends whatever it started.
+    `OSError` unless it is confined in every way.
     """
     report, write = os.pipe()
     between = os.fork()
     if between == 0:
         _split(serve, keep, limits, write)
     os.close(write)
-    try:
-        told = os.read(report, 16)
-    finally:
-        os.close(report)
-        os.waitpid(between, 0)
-    if not told:
-        raise OSError("a process of its own could not be made for a submission")
-    return int(told)
+    with os.fdopen(report, "rb") as told:
+        said = told.read()  # up to the end: both processes have written, and closed, it
+    os.waitpid(between, 0)
+    if _CONFINED not in said:
+        raise OSError(f"a submission could not be confined: {said.decode(errors='replace')}")
+    return int(said.replace(_CONFINED, b""))
 
 
 def _split(serve: Callable[[], None], keep: int, limits: Limits, report: int) -> NoReturn:
@@ -63,53 +65,75 @@ def _split(serve: Callable[[], None], keep: int, limits: Limits, report: int) ->
         kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
         inner = os.fork()
         if inner == 0:
-            _become_a_submission(serve, keep, limits)
+            _become_a_submission(serve, keep, limits, report)
         os.write(report, str(inner).encode())
+    except OSError as why:
+        os.write(report, str(why).encode())
     finally:
         os._exit(0)
 
 
-def _become_a_submission(serve: Callable[[], None], keep: int, limits: Limits) -> NoReturn:
-    code = 70
+def _become_a_submission(
+    serve: Callable[[], None], keep: int, limits: Limits, report: int
+) -> NoReturn:
+    code = 1
     try:
         os.setsid()  # signals to "my process group" must not reach the warmed process
-        _close_files(keep)
+        _close_files(keep, report)
         _own_mounts(limits)
         _lesser_user()
         _set_limits(limits)
         kernel.drop_capabilities()
         kernel.deny_calls()
         _ordinary_signals()
-        code = 71
+        os.write(report, _CONFINED)
+        os.close(report)
         serve()
         code = 0
+    except OSError as why:
+        with contextlib.suppress(OSError):
+            os.write(report, str(why).encode())
     finally:
         # No atexit, no finalisers: a stranger may have left some.
         os._exit(code)
 
 
-def _close_files(keep: int) -> None:
+def _close_files(*kept: int) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
     highest = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    for first, last in ((3, keep), (keep + 1, min(highest, 1 << 16))):
-        os.closerange(first, last)
+    edges = [2, *sorted(kept), min(highest, 1 << 16)]
+    for before, after in pairwise(edges):
+        os.closerange(before + 1, after)
 
 
 def _own_mounts(limits: Limits) -> None:
     safe = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("proc", "/proc", "proc", safe | kernel.MS_NOEXEC)
+    if os.getuid() == 0 and not _rules_users():
+        # It stays root, who may write to these even without capabilities.
+        for name in ("sys", "sysrq-trigger", "irq", "bus"):
+            _make_read_only(f"/proc/{name}")
     for place in WRITABLE:
         options = f"size={limits.disk},nr_inodes={limits.files},mode=1777"
         kernel.mount("tmpfs", place, "tmpfs", safe, options)
     os.chdir(HOME)
 
 
+def _make_read_only(path: str) -> None:
+    if Path(path).exists():
+        kernel.mount(path, path, "", kernel.MS_BIND | kernel.MS_REC)
+        kept = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+        kernel.mount("none", path, "", _READ_ONLY | kept)
+
+
 def _lesser_user() -> None:
     """Leave root, then enter a user namespace: processes are counted by user and namespace, and
     from here no other namespace can be made."""
-    if os.getuid() == 0 and _rules_users():
+    if os.getuid() == 0:
+        if not _rules_users():
+            return
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)

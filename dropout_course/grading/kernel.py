@@ -49,6 +49,7 @@ _DENIED = {
             "userfaultfd": 323, "io_uring_setup": 425, "memfd_create": 319, "memfd_secret": 447,
             "shmget": 29, "msgget": 68, "mq_open": 240,
         },
+        {"clone": 56, "clone3": 435},
     ),
     "aarch64": (
         0xC00000B7,
@@ -60,6 +61,7 @@ _DENIED = {
             "userfaultfd": 282, "io_uring_setup": 425, "memfd_create": 279, "memfd_secret": 447,
             "shmget": 194, "msgget": 186, "mq_open": 180,
         },
+        {"clone": 220, "clone3": 435},
     ),
 }  # fmt: skip
 
@@ -104,19 +106,26 @@ def deny_calls() -> bool:
     machine = platform.machine()
     if machine not in _DENIED:
         return False
-    architecture, numbers = _DENIED[machine]
-    load, jump_equal, jump_at_least, give = 0x20, 0x15, 0x35, 0x06
-    allow, refuse, kill = 0x7FFF0000, 0x00050001, 0x80000000
+    architecture, numbers, clones = _DENIED[machine]
+    load, jump_equal, jump_at_least, jump_if_set, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, refuse, absent, kill = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
     denied = sorted(numbers.values())
     program = [
         (load, 0, 0, 4),  # the architecture
         (jump_equal, 1, 0, architecture),
         (give, 0, 0, kill),
         (load, 0, 0, 0),  # the call's number
-        (jump_at_least, len(denied) + 1, 0, 0x40000000),  # x86's second set of numbers
-        *((jump_equal, len(denied) - i, 0, number) for i, number in enumerate(denied)),
+        (jump_at_least, len(denied) + 6, 0, 0x40000000),  # x86's second set of numbers
+        *((jump_equal, len(denied) + 5 - i, 0, number) for i, number in enumerate(denied)),
+        # A new user namespace would give all capabilities in it. clone3 hides its flags from a
+        # filter; where it is absent, the C library uses clone.
+        (jump_equal, 5, 0, clones["clone3"]),
+        (jump_equal, 0, 2, clones["clone"]),
+        (load, 0, 0, 16),  # its flags
+        (jump_if_set, 1, 0, CLONE_NEWUSER),
         (give, 0, 0, allow),
         (give, 0, 0, refuse),
+        (give, 0, 0, absent),
     ]
     code = b"".join(struct.pack("HBBI", *line) for line in program)
     held = ctypes.create_string_buffer(code)

@@ -33,6 +33,7 @@ from dropout_course.grading.worker import (
 _Result: TypeAlias = tuple[Work, Recorded] | BaseException
 _TICK = 0.02  # seconds between two looks at fresh processes, which tell nobody that they ended
 _ENDING = 5.0  # seconds that a process may take to end once it was told to
+_TRIES = 2  # of a submission whose worker was lost
 _FAILED_STARTS = 3  # in a row: a worker would not start again either
 
 
@@ -40,6 +41,7 @@ _FAILED_STARTS = 3  # in a row: a worker would not start again either
 class _Job:
     work: Work
     results: queue.SimpleQueue[_Result]
+    tries: int = 1
 
 
 @dataclass(eq=False)
@@ -234,9 +236,15 @@ class _Loop:
         slot.job = slot.session = slot.told_to_end = None
 
     def _replace(self, slot: _Slot, why: str) -> None:
-        if slot.session is not None:
-            recorded = slot.session.recorded(None, self._limits_of(slot.session.work))
-            self._conclude(slot, recorded)
+        if slot.session is not None and slot.job is not None:
+            if slot.job.tries < _TRIES:
+                # What befell the worker need not be this submission's doing.
+                slot.session.channel.close()
+                self._jobs.appendleft(replace(slot.job, tries=slot.job.tries + 1))
+                slot.job = slot.session = slot.told_to_end = None
+            else:
+                recorded = slot.session.recorded(None, self._limits_of(slot.session.work))
+                self._conclude(slot, recorded)
         elif not slot.worker.ready:
             self._failed_starts += 1
         slot.worker.close()

@@ -94,6 +94,10 @@ class Session:
     def recorded(self, ending: Ending | None, limits: Limits) -> Recorded:
         """What this submission comes to, its process having ended (None: with its worker)."""
         status, note = self._verdict(ending, limits)
+        if self._done:
+            silent = (one.exercise for one in self.work.asked if one.exercise not in self._records)
+            for exercise in silent:
+                self._said.setdefault(exercise, f"{exercise} was not recorded.")
         notes = [*self._notes, *self._said.values(), *([note] if note else [])]
         seconds = time.monotonic() - self._started
         return Recorded(status, dict(self._records), tuple(notes), seconds)
