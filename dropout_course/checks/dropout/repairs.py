@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dropout_course.checks.dropout.calls import random_p
@@ -251,11 +252,8 @@ def _name_switching(evidence: RepairEvidence, wrong: list[str]) -> str:
 
 
 def _inference(evidence: RepairEvidence) -> Failure | None:
-    setting = evidence.setting("inference")
-    expected = evidence.layout.output(setting, 1.0)
     plain = evidence.multipliers("plain_inference")
-    right = torch.allclose(evidence.output("inference"), expected, rtol=1e-3, atol=1e-4)
-    if right and torch.allclose(plain, torch.ones(()), rtol=1e-4):
+    if _computes_right(evidence) and torch.allclose(plain, torch.ones(()), rtol=1e-4):
         return None
     ratio = float(plain.reshape(-1)[0])
     scaled = abs(ratio - 1.0) > 1e-3 and torch.allclose(plain, plain.reshape(-1)[0], rtol=1e-3)
@@ -265,6 +263,11 @@ def _inference(evidence: RepairEvidence) -> Failure | None:
         "what the same weights give without dropout",
         "scales-at-inference" if scaled else "computes-something-else",
     )
+
+
+def _computes_right(evidence: RepairEvidence) -> bool:
+    expected = evidence.layout.output(evidence.setting("inference"), 1.0)
+    return torch.allclose(evidence.output("inference"), expected, rtol=1e-3, atol=1e-4)
 
 
 def _quiet(evidence: RepairEvidence) -> Failure | None:
@@ -299,6 +302,8 @@ def _place(evidence: RepairEvidence) -> Failure | None:
         seen = "outputs of one and the same element, one of them dropped and the other not"
     if not seen:
         return None
+    if not evidence.seen("inference").generator_moved and not _computes_right(evidence):
+        return _inference(evidence)  # dropout or not, it computes something else
     return Failure(
         evidence.called("dense"),
         seen,
@@ -384,28 +389,39 @@ def _fresh(evidence: RepairEvidence) -> Failure | None:
 
 def _independent(evidence: RepairEvidence) -> Failure | None:
     kept = as_numpy(evidence.kept("large").float()) > 0
-    rate = float(kept.mean())
-    if rate in (0.0, 1.0):
+    survivors, q = int(kept.sum()), 1.0 - evidence.p("large")
+    if survivors in (0, kept.size):
         return None  # the rate tells
-    p = evidence.p("large")
-    for axis in range(kept.ndim):
-        along = np.moveaxis(kept, axis, 0)
-        even = len(along) // 2 * 2
-        first, second = along[0:even:2], along[1:even:2]
-        if kept.ndim * agreement_p_value(first, second, 1.0 - p) < FALSE_ALARM:
-            name = "neighbours-correlated"
-            if bool((first == second).all()):
-                # The same for all queries: what was dropped are the values.
-                inner = "mask-shared-across-features", "dropout-in-another-place"
-                name = inner[axis < kept.ndim - 1] if axis else "mask-shared-across-batch"
-            return Failure(
-                evidence.called("large"),
-                f"neighbours along dimension {axis} share their fate in"
-                f" {percent(float((first == second).mean()))} of the pairs",
-                f"one independent draw for each of the {evidence.layout.element}",
-                name,
-            )
-    return None
+    if binomial_p_value(survivors, kept.size, q) < RATE_LEVEL:
+        q = survivors / kept.size  # a wrong rate is named as that alone
+    pairs = [_pairs(kept, axis) for axis in range(kept.ndim)]
+    p_values = [kept.ndim * agreement_p_value(first, second, q) for first, second in pairs]
+    if min(p_values) >= FALSE_ALARM:
+        return None
+    shared = [axis for axis, (first, second) in enumerate(pairs) if bool((first == second).all())]
+    axis = shared[0] if shared else int(np.argmin(p_values))
+    first, second = pairs[axis]
+    return Failure(
+        evidence.called("large"),
+        f"neighbours along dimension {axis} share their fate in"
+        f" {percent(float((first == second).mean()))} of the pairs",
+        f"one independent draw for each of the {evidence.layout.element}",
+        _name_shared(axis, kept.ndim) if shared else "neighbours-correlated",
+    )
+
+
+def _pairs(kept: NDArray[np.bool_], axis: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Split into disjoint pairs of neighbours along an axis."""
+    along = np.moveaxis(kept, axis, 0)
+    even = len(along) // 2 * 2
+    return along[0:even:2], along[1:even:2]
+
+
+def _name_shared(axis: int, dims: int) -> str:
+    if axis == 0:
+        return "mask-shared-across-batch"
+    # The same for all queries of an attention: what was dropped are the values.
+    return "mask-shared-across-features" if axis == dims - 1 else "dropout-in-another-place"
 
 
 def _no_grad(evidence: RepairEvidence) -> Failure | None:
@@ -493,6 +509,12 @@ def repair_criteria(layout: Layout) -> tuple[Criterion[RepairEvidence], ...]:
             _state,
         ),
         Criterion(
+            "place",
+            f"in train mode the {elements} are dropped, and nothing else",
+            "Dropout of something else trains another model",
+            _place,
+        ),
+        Criterion(
             "switching",
             "train and eval switch dropout on and off, by the module itself and through a parent",
             "A parent calls train(mode) of its parts, whatever eval() of theirs would do",
@@ -511,10 +533,16 @@ def repair_criteria(layout: Layout) -> tuple[Criterion[RepairEvidence], ...]:
             _quiet,
         ),
         Criterion(
-            "place",
-            f"in train mode the {elements} are dropped, and nothing else",
-            "Dropout of something else trains another model",
-            _place,
+            "independent",
+            f"each of the {elements} has a draw of its own",
+            "Units that always go together can still rely on each other",
+            _independent,
+            Guarantee(
+                "exact binomial tests of agreeing neighbours along every dimension (Bonferroni)",
+                FALSE_ALARM,
+                f"a correlation of {NEIGHBOUR_CORRELATION} between neighbours",
+                MISS,
+            ),
         ),
         Criterion(
             "rate",
@@ -539,18 +567,6 @@ def repair_criteria(layout: Layout) -> tuple[Criterion[RepairEvidence], ...]:
             "every call in train mode draws a new mask",
             "Every training step must meet another subnetwork",
             _fresh,
-        ),
-        Criterion(
-            "independent",
-            f"each of the {elements} has a draw of its own",
-            "Units that always go together can still rely on each other",
-            _independent,
-            Guarantee(
-                "exact binomial tests of agreeing neighbours along every dimension (Bonferroni)",
-                FALSE_ALARM,
-                f"a correlation of {NEIGHBOUR_CORRELATION} between neighbours",
-                MISS,
-            ),
         ),
         Criterion(
             "no-grad",
