@@ -171,13 +171,8 @@ def layer_explorer(model: object = None, x: Any = None) -> Explorer:
     buffers and random states are as before afterwards.
     """
     examples = _examples(model, x)
-    choice = widgets.Dropdown(
-        options=list(examples),
-        description="Model",
-        tooltip="The model that is called twice",
-        style=_STYLE,
-        layout=_FREE,
-    )
+    names = [(name, name) for name in examples]
+    choice = _choice("Model", names, names[0][1], "The model that is called twice")
     modes = [("train()", Mode.TRAIN), ("eval()", Mode.EVAL)]
     if model is not None:
         modes.insert(0, ("as it is", Mode.AS_IT_IS))
@@ -247,6 +242,7 @@ def _slider(
 def _choice(
     name: str, options: list[tuple[str, Any]], value: object, tooltip: str
 ) -> widgets.RadioButtons:
+    """Radio buttons, since JupyterLab takes the arrow keys of a drop-down list for itself."""
     return widgets.RadioButtons(
         options=options,
         value=value,

@@ -93,8 +93,8 @@ def _averages(view: MaskView) -> list[str]:
         )
     ]
     calls = range(1, CALLS + 1)
-    for call, value in zip(calls, outputs, strict=True):
-        parts.append(svg.dot(panel.across(call), panel.down(value), 2.6, fill=ORANGE, opacity=0.8))
+    places = [(panel.across(call), panel.down(y)) for call, y in zip(calls, outputs, strict=True)]
+    parts.append(svg.dots(places, 2.6, colour=ORANGE))
     level = panel.down(view.inference)
     parts.append(
         svg.line([(panel.left, level), (panel.left + panel.width, level)], width=2.5, dash="9 5")
@@ -231,8 +231,9 @@ def draw_subnet(view: SubnetView) -> str:
         svg.line([(panel.left, level), (panel.left + panel.width, level)], width=2.5, dash="9 5")
     )
     steps = range(1, step + 1)
-    for at, value in zip(steps, view.predictions, strict=True):
-        parts.append(svg.dot(panel.across(at), panel.down(value), 3, fill=ORANGE))
+    singles = zip(steps, view.predictions, strict=True)
+    points = [(panel.across(at), panel.down(value)) for at, value in singles]
+    parts.append(svg.dots(points, 3, colour=ORANGE))
     for means, colour, dash, mark in (
         (view.arithmetic, VERMILLION, "4 3", svg.square),
         (view.geometric, BLUE, "", svg.dot),

@@ -59,7 +59,7 @@ class Explorer:
         self.controls = {name: control.moved for name, control in controls.items()}
         self._page = page
         self.words = widgets.HTML()
-        self.drawing = widgets.HTML(layout=widgets.Layout(width="100%"))
+        self.drawing = widgets.HTML()
         for moved in self.controls.values():
             if isinstance(moved, widgets.Button):
                 moved.on_click(lambda _: self.refresh())
@@ -68,7 +68,7 @@ class Explorer:
         heading = widgets.HTML(_heading(title))
         row = widgets.Box(
             [control.shown for control in controls.values()],
-            layout=widgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
+            layout=widgets.Layout(flex_flow="row wrap", align_items="center"),
         )
         self.widget = widgets.VBox(
             [heading, row, self.words, self.drawing], layout=widgets.Layout(padding="4px 0")

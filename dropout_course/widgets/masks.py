@@ -132,8 +132,8 @@ def as_function(target: object) -> Dropout | None:
         return lambda x, p, training: module(p).train(training)(x)
     if not callable(target):
         raise Trouble(
-            f"An object of type {type(target).__name__} cannot be called: give a function (x, p, training) "
-            "or a module class."
+            f"An object of type {type(target).__name__} cannot be called: "
+            "give a function (x, p, training) or a module class."
         )
     function: Dropout = target
     return function
