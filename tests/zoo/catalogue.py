@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.zoo import bernoulli_masks, inverted_functions, modules, small, standard_functions
+from tests.zoo import (
+    bernoulli_masks,
+    ensembles,
+    inverted_functions,
+    modules,
+    repairs,
+    small,
+    standard_functions,
+    train_vs_eval,
+    why_scale,
+)
 from tests.zoo.species import Enclosure, Mutant, Style
 
 __all__ = ["MUTANTS", "STYLES", "Mutant", "Style"]
@@ -17,6 +27,16 @@ ENCLOSURES: tuple[Enclosure, ...] = (
     inverted_functions.ZOO,
     modules.INVERTED,
     small.BACKWARD,
+    why_scale.MOMENTS,
+    why_scale.FOLD,
+    train_vs_eval.PREDICT,
+    train_vs_eval.STOCHASTIC,
+    repairs.FUNCTIONAL,
+    repairs.ATTENTION,
+    repairs.MODES,
+    ensembles.MASKS,
+    ensembles.PROBABILITIES,
+    ensembles.MEAN,
 )
 
 MUTANTS: tuple[Mutant, ...] = tuple(m for enclosure in ENCLOSURES for m in enclosure.mutants)
