@@ -229,12 +229,12 @@ for row in rows:
 
 # %% tags=["nbval-ignore-output"]
 print(f"your guesses: {my_guess_ratio}, {my_guess_number}")
-print("             " + "".join(f"{way:>16}" for way in Way))
+print(" " * 15 + "".join(f"{way:>16}" for way in Way))
 for row in rows:
-    for name, unit in (("error", 100), ("nll", 1), ("calibration", 100)):
+    for name, unit in (("error", 100), ("calibration", 100), ("nll", 1)):
         values = [unit * getattr(score, name) for score in row.scores.values()]
         cells = "".join(f"{value.mean():9.2f} ± {value.std():4.2f}" for value in values)
-        print(f"{row.depth}  {name:12}{cells}")
+        print(f"{row.depth} {name:11}{' ' if unit == 1 else '%'} {cells}")
 
 # %%
 figures.scale_by_depth(
@@ -338,8 +338,8 @@ figures.output_distribution(outputs, 0.0, quantity="output of relu(a - b)", call
 # ## Break it: a factor that shipped
 #
 # A fused attention kernel multiplied the gradient by `p` where `1 / (1 - p)` was due
-# ([NVIDIA/apex#816](https://github.com/NVIDIA/apex/pull/816)). The forward pass was right, so every
-# prediction and every loss looked normal.
+# ([NVIDIA/apex#816](https://github.com/NVIDIA/apex/pull/816)). Only the backward pass was wrong: no
+# prediction shows a mistake of this kind. How far off was the gradient?
 
 # %%
 for p in (0.1, 0.2, 0.5):

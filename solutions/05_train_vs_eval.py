@@ -100,7 +100,7 @@ check(predict)
 # %% [markdown]
 # ## Use it: an evaluation that forgets `eval()`
 #
-# A published model's evaluation ran under `inference_mode()` and never called `eval()`; the results had
+# A published model's evaluation ran under `inference_mode()` and never called `eval()`; most results had
 # to be computed anew ([ethos-ares#20](https://github.com/ipolharvard/ethos-ares/issues/20)).
 #
 # Here: a network that was trained on handwritten digits with p = 0.5. How wrong is it without `eval()`?
@@ -141,8 +141,8 @@ print("still in train mode after predict:                     ", classifier.trai
 # ([pytorch-fcn#56](https://github.com/wkentaro/pytorch-fcn/pull/56),
 # [pytorch-pfn-extras#688](https://github.com/pfnet/pytorch-pfn-extras/issues/688)).
 #
-# The training loss falls faster than ever. Train on digits of which 30 % have a wrong label, where dropout
-# matters most.
+# Nothing fails and nothing is printed. Train on digits of which 30 % carry a wrong label: once without
+# dropout, once with it, and once with a `train()` that is lost after the first epoch.
 
 # %%
 # 500 digits, 30 % wrong labels, p = 0.75, 60 epochs; the first validation comes after epoch 1.
@@ -173,8 +173,8 @@ print("as bad as no dropout, within 2 points:  ", bool((lost.mean() - none.mean(
 # %% [markdown]
 # ## What `eval()` cannot know
 #
-# A module that is added later was not there when `eval()` walked by. This is how adapters for language
-# models turned dropout back on ([transformers#34469](https://github.com/huggingface/transformers/issues/34469),
+# A module that is added later was not there when `eval()` walked by. This is how models that had been put
+# into eval mode got adapters in train mode ([transformers#34469](https://github.com/huggingface/transformers/issues/34469),
 # [peft#3753](https://github.com/huggingface/peft/issues/3753)).
 
 # %%
@@ -344,7 +344,7 @@ measure(repaired, x)
 # Seen in [timm#1978](https://github.com/huggingface/pytorch-image-models/pull/1978),
 # [wenet#2699](https://github.com/wenet-e2e/wenet/issues/2699) and
 # [torch-harmonics#221](https://github.com/NVIDIA/torch-harmonics/pull/221); reported against torch itself
-# in [pytorch#124464](https://github.com/pytorch/pytorch/issues/124464), whose documentation now warns.
+# in [pytorch#124464](https://github.com/pytorch/pytorch/issues/124464). Its documentation warns of it now.
 
 
 # %%
