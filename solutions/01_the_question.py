@@ -22,11 +22,10 @@
 # **predict** what a network returns in train and in eval mode.
 
 # %%
-import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from dropout_course import check, hint, progress, reset, solution
+from dropout_course import check, figures, hint, progress, reset, solution
 
 _ = torch.manual_seed(1)
 
@@ -252,13 +251,13 @@ with torch.no_grad():
     requests = model.train()(one_input.expand(1000, 100))[:, 0]
     answer = model.eval()(one_input)[0, 0]
 print("more than 900 different answers:", requests.unique().numel() > 900)
-plt.hist(requests, bins=40, color="#0072B2", label="train mode, 1,000 requests")
-plt.axvline(answer, color="#D55E00", linewidth=3, label="eval mode, every request")
-plt.title("Without eval(), one input gets hundreds of different answers")
-plt.xlabel("output for class 0 (logit)")
-plt.ylabel("requests")
-plt.legend(loc="upper left")
-plt.show()
+figures.output_distribution(
+    requests,
+    answer.item(),
+    title="Without eval(), one input gets hundreds of different answers",
+    quantity="output for class 0 (logit)",
+    calls="requests",
+)
 
 # %% [markdown]
 # ## Follow-up: "So does dropout make inference more accurate?"

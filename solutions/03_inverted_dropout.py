@@ -22,12 +22,12 @@
 # chose it.
 
 # %%
-import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dropout_course import check, hint, progress, reset, solution
+from dropout_course import check, figures, hint, progress, reset, solution
+from dropout_course.widgets import mask_explorer
 
 _ = torch.manual_seed(3)
 
@@ -110,16 +110,13 @@ for dtype in (torch.float32, torch.bfloat16):
 
 # %%
 out = inverted_dropout(torch.full((3, 10_000), 10.0), 0.2)
-masks_drawn = torch.arange(1, 10_001)
-running = out.cumsum(dim=1) / masks_drawn
-for row, colour in zip(running, ("#0072B2", "#E69F00", "#009E73"), strict=True):
-    plt.semilogx(masks_drawn, row, color=colour)
-plt.axhline(10, color="black", linestyle="--", label="the input, 10")
-plt.title("Single values are 0 or 12.5, their average settles at the input")
-plt.xlabel("masks drawn")
-plt.ylabel("average of one activation, three runs")
-plt.legend()
-plt.show()
+figures.running_mean(
+    out, 10, title="Single values are 0 or 12.5, their average settles at the input"
+)
+
+# %%
+# Yours, by hand: move p, switch to eval, read the number as keep_prob. What stays at ten?
+mask_explorer(inverted_dropout, p=0.2)
 
 # %% [markdown]
 # ## As a module

@@ -135,9 +135,11 @@ def address(tmp_path: Path) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-def open_lesson(browser: Browser, address: str, pictures: Path, lesson: str, scheme: str) -> Lab:
+def open_lesson(
+    browser: Browser, address: str, pictures: Path, lesson: str, scheme: str, height: int = 900
+) -> Lab:
     context = browser.new_context(
-        viewport={"width": 1280, "height": 900},
+        viewport={"width": 1280, "height": height},
         color_scheme="dark" if scheme == "dark" else "light",
     )
     page = context.new_page()

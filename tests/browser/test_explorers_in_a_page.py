@@ -55,8 +55,7 @@ def write_notebook(folder: Path) -> None:
 def lab(browser: Browser, address: str, tmp_path: Path) -> Lab:
     """A notebook of explorers at the size of a projector, its first cell run."""
     write_notebook(tmp_path / "my course" / "notebooks")
-    opened = open_lesson(browser, address, tmp_path, "explorers", "light")
-    opened.page.set_viewport_size({"width": 1280, "height": 720})
+    opened = open_lesson(browser, address, tmp_path, "explorers", "light", height=720)
     opened.run(opened.cell("from dropout_course import figures"))
     return opened
 
