@@ -18,6 +18,15 @@ from typing import Any
 from dropout_course.checks.isolation import LimitedText, TimeLimitReached, time_limit
 
 PRINTED = 100_000  # characters of output above which it is remarked upon
+_WITHOUT_EFFECT = (
+    "matplotlib",
+    "config",
+    "pinfo",
+    "pinfo2",
+    "load_ext",
+    "reload_ext",
+    "autoreload",
+)
 _RUN_THEIR_BODY = ("time", "timeit", "capture", "prun")
 
 
@@ -35,29 +44,25 @@ class Remark:
     detail: str = ""
 
 
-def run_cells(
-    sources: Sequence[str], names: dict[str, Any], *, limit: float
-) -> tuple[types.ModuleType, list[Remark]]:
+def run_cells(sources: Sequence[str], *, limit: float) -> tuple[types.ModuleType, list[Remark]]:
     """Run the cells within `limit` seconds; return the module that holds what they defined.
 
-    `names` are there from the beginning. A cell that raises does not keep the next from running.
+    A cell that raises does not keep the next from running; nor does one that never ends, since each
+    may take half of the time that is left.
     """
     main = types.ModuleType("__main__")
     shell = _Shell(main)
     # What a kernel offers without an import.
     offered = {"get_ipython": lambda: shell, "display": lambda *_, **__: None}
-    main.__dict__.update(offered | {"__builtins__": builtins} | names)
+    main.__dict__.update(offered | {"__builtins__": builtins})
     sys.modules["__main__"] = main
     output = CountedText()
     sys.stdout = sys.stderr = output
     deadline = time.monotonic() + limit
     for number, source in enumerate(sources, start=1):
         shell.cell = number
-        left = deadline - time.monotonic()
-        if left <= 0:
-            shell.remarks.append(Remark(number, "stopped"))
-            break
-        shell.remarks += _run_cell(shell, source, left)
+        left = max(deadline - time.monotonic(), 0.02)
+        shell.remarks += _run_cell(shell, source, left / 2)
     if output.characters > PRINTED:
         shell.remarks.append(Remark(0, "printed", str(output.characters)))
     return main, shell.remarks
@@ -110,7 +115,7 @@ class _Shell:
         return lambda *_, **__: None
 
     def _left_out(self, what: str) -> None:
-        if what not in ("%matplotlib", "%config"):
+        if what.lstrip("%") not in _WITHOUT_EFFECT:
             self.remarks.append(Remark(self.cell, "magic", what[:80]))
 
 

@@ -26,7 +26,7 @@ from dropout_course.course import EXERCISES
 from dropout_course.grading.cells import Remark, as_python, run_cells
 from dropout_course.grading.frames import Kind, packed, packed_json, receive
 
-LOADING = 0.45  # of the time allowed: what the cells may take, so that what they define is recorded
+LOADING = 0.5  # of the time allowed: what the cells may take, so that what they define is recorded
 RECORDING = 0.9  # of the time allowed: when the last record must be finished
 _REMARKS = 30
 _MISSING = object()
@@ -65,7 +65,7 @@ def serve_submission(channel: socket.socket) -> None:
     _seed_afresh()
     work = json.loads(receive(channel).payload)
     timeout = float(work["timeout"])
-    main, remarks = run_cells(work["cells"], {}, limit=LOADING * timeout)
+    main, remarks = run_cells(work["cells"], limit=LOADING * timeout)
     _only(own)
     _regain_control()
     _send_remarks(channel, remarks)

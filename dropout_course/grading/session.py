@@ -127,21 +127,21 @@ class Session:
         self._records[exercise] = data
 
     def _note(self, content: Any) -> None:
-        if len(self._notes) + len(self._said) >= NOTES:
-            return
         match content:
             case ["missing", str(exercise)] if self._is_asked(exercise):
                 self._said[exercise] = f"{exercise} is not defined after all cells were run."
             case ["unrecorded", str(exercise), str(why)] if self._is_asked(exercise):
                 self._said[exercise] = f"{exercise} could not be recorded: {_plain(why)}."
             case ["printed", 0, str(count), _] if count.isdecimal():
-                self._notes.append(
-                    f"The cells printed {int(count[:18]):,} characters; none are kept."
-                )
+                self._keep(f"The cells printed {int(count[:18]):,} characters; none are kept.")
             case [str(kind), int(cell), str(text), str(detail)] if self._is_cell(cell):
-                self._notes.append(f"{self._cell(cell)} {self._event(kind, text, detail)}")
+                self._keep(f"{self._cell(cell)} {self._event(kind, text, detail)}")
             case _:
                 raise BadFrame("a note came that is none")
+
+    def _keep(self, note: str) -> None:
+        if len(self._notes) < NOTES:
+            self._notes.append(note)
 
     def _event(self, kind: str, text: str, detail: str) -> str:
         if kind == "raised":
