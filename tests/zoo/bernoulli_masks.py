@@ -102,7 +102,7 @@ def default_for_zero(shape, p, *, generator=None):
 
 @ZOO.mutant("p-one-not-zeros", author="Keeps p below 1.")
 def clamped(shape, p, *, generator=None):
-    return (torch.rand(shape, generator=generator) >= min(p, 0.9)).float()
+    return (torch.rand(shape, generator=generator) >= min(p, 0.99)).float()
 
 
 @ZOO.mutant("mask-in-state", author="Lets the mask be learned.")

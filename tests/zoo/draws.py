@@ -292,7 +292,11 @@ def cycle_of_thirty(x, p):
     return torch.as_tensor(draws).to(x.device) >= p
 
 
-@wrong("calls-correlated", author="Uses each draw twice, as a mask and as its mirror image.")
+@wrong(
+    "calls-correlated",
+    "uses-another-generator",
+    author="Uses each draw twice, as a mask and as its mirror image.",
+)
 def every_other_call_is_antithetic(x, p):
     key = (x.shape, x.device)
     if key in _LAST and x.numel() < 10_000:

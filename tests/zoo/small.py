@@ -122,7 +122,12 @@ for name, function, named, author in (
         "changes-dtype",
         "Computes in half precision.",
     ),
-    ("floor", lambda a, m, k: a * m.to(a.dtype) // k, "scale-varies", "Divides with //."),
+    (
+        "shifted",
+        lambda a, m, k: (a / k + 0.05) * m.to(a.dtype),
+        "scale-varies",
+        "Adds a bias to the survivors.",
+    ),
     (
         "sum",
         lambda a, m, k: (a * m.to(a.dtype) / k).sum(),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from dropout_course.checks.dropout.calls import (
+    EDGE,
     EMPTY,
     LARGE,
     RATE_LEVEL,
@@ -54,8 +55,8 @@ def bernoulli_plan(rng: np.random.Generator) -> Plan:
         Call("seed_a_again", pair, seed=same),
         Call("seed_b", pair, seed=same + 1),
         Call("training_again", (), {"shape": (16, 24), "p": random_p(rng)}, seed=seed()),
-        Call("p_zero", ((6, 10), 0.0), seed=seed()),
-        Call("p_one", ((6, 10), 1.0), seed=seed()),
+        Call("p_zero", (EDGE, 0.0), seed=seed()),
+        Call("p_one", (EDGE, 1.0), seed=seed()),
     ]
     calls += [Call(name, (shape, q), seed=seed()) for name, shape in (SHAPES | EMPTY).items()]
     for name in GIVEN:

@@ -24,6 +24,7 @@ LARGE = (650, 620)
 REPEATS = 200  # small calls in a row
 SMALL = (2, 4, 4)
 DEFAULT_P = 0.5
+EDGE = (60, 70)  # at p = 0 and p = 1: a p clamped to 0.99 leaves no survivor once in 1e18
 
 # The larger ones are kept, or dropped, as a whole with a probability below 0.85^210 < 2e-15.
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -166,7 +167,7 @@ def _gradients(script: Script, rng: np.random.Generator) -> None:
 
 def _edges(script: Script, rng: np.random.Generator) -> None:
     for name, edge in (("p_zero", 0.0), ("p_one", 1.0)):
-        x = normal(rng, (6, 10))
+        x = normal(rng, EDGE)
         script.ask(name, x, edge, seed=_seed(rng))
         script.ask(f"{name}_inference", x, edge, False, seed=_seed(rng))
     p = random_p(rng)

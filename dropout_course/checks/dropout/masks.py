@@ -70,12 +70,12 @@ def _support(evidence: DropoutEvidence) -> Failure | None:
 
 def _name_multipliers(evidence: DropoutEvidence, sample: Sample) -> str:
     multipliers = evidence.multipliers(sample.name)
-    leading = multipliers.reshape(len(multipliers), -1)
-    # Divided by the share that survived, each call (or each row) has the mean 1 exactly.
-    rows = leading.mean(axis=1)[sample.kept.reshape(len(leading), -1).any(axis=1)]
-    if sample.drop_rate > 0 and bool(np.all(np.abs(rows - 1.0) < 1e-3)):
-        return "scaled-by-survivor-count"
-    few = leading.ravel()[:4096]
+    # Divided by the share that survived, each call or each row has the mean 1 exactly.
+    for size in (math.prod(multipliers.shape[1:]), multipliers.shape[-1]):
+        means = multipliers.reshape(-1, size).mean(axis=1)
+        if sample.drop_rate > 0 and bool(np.all(np.abs(means[means != 0] - 1.0) < 1e-3)):
+            return "scaled-by-survivor-count"
+    few = multipliers.ravel()[:4096]
     distinct = np.unique(np.round(few[few != 0], 3)).size
     return "gaussian-noise" if distinct > 32 else "scale-varies"
 
@@ -170,7 +170,9 @@ def _independent_calls(evidence: DropoutEvidence) -> Failure | None:
     # The same x goes into all calls. Where places, or values at them, are dropped at rates of
     # their own, calls agree for that reason alone.
     rates = np.count_nonzero(sample.kept, axis=0) / REPEATS
-    if agree < share <= float((rates**2 + (1.0 - rates) ** 2).mean()) + 0.02:
+    by_places = float((rates**2 + (1.0 - rates) ** 2).mean())
+    error = math.sqrt(by_places * (1.0 - by_places) / trials[worst])
+    if agree < share <= by_places + HINT * error:
         return _input_values(evidence) or _worst_place(evidence)
     return Failure(
         sample.called,
