@@ -281,10 +281,7 @@ class _Assembly:
             if each.exercise is not None:
                 if each in answers.get(each.exercise, ()):
                     steps.append(_Step(each.anchor, each.source, each.exercise))
-            elif each.unchanged:
-                kept = code.definitions(each.source, without=self._exercises)
-                steps.append(_Step(each.anchor, kept))
-            else:
+            elif not each.unchanged:
                 again = self._defined_again(each, answers, checked)
                 source = code.leaving_out(each.source, again) if again else each.source
                 steps.append(_Step(each.anchor, source))
@@ -304,24 +301,50 @@ class _Assembly:
         return names
 
     def _completed(self, steps: list[_Step], placed: Sequence[_Placed]) -> list[_Step]:
-        """With the lesson's own cells that define names which the rest needs."""
-        there = {each.anchor for each in placed if each.known}
+        """With what the student's cells need of the lesson's own, and nothing else of it.
+
+        Of a cell of the lesson only the statements that define what is needed.
+        """
         for name in self._stubs_in_order():
             if not any(each.is_check and self._checks(each, name) for each in placed):
                 self._note(f"The check of {name} was missing; it was put back.")
-        for _ in range(len(self._release)):
-            have = {name for step in steps for name in code.bound(step.source)}
-            lacking = {name for step in steps for name in code.needed(step.source)} - have
-            extra = self._defining(lacking - self._exercises)
-            if extra is None:
-                break
-            anchor, source = extra
-            if anchor not in there:
+        there = {each.anchor: each.unchanged for each in placed if each.known}
+        offered = [n for n in range(len(self._release)) if there.get(n, True) and self._offers(n)]
+        chosen: dict[int, set[str]] = {}
+        wanted = list(self._lacking(steps))
+        for name, anchor in wanted:  # grows while it is gone through
+            n = self._provider(name, anchor, offered)
+            if n is None or name in chosen.setdefault(n, set()):
+                continue
+            chosen[n].add(name)
+            source = code.defining(self._release[n].source, {name})
+            wanted += [(more, n) for more in sorted(code.needed(source) - {name})]
+        added = []
+        for n, names in chosen.items():
+            source = code.defining(self._release[n].source, names)
+            added.append(_Step(n, source))
+            if n not in there:
                 first = source.strip().partition("\n")[0][:60]
                 self._note(f"A cell of the lesson was missing and was put back: `{first}`.")
-            place = next((n for n, step in enumerate(steps) if step.anchor >= anchor), len(steps))
-            steps.insert(place, _Step(anchor, source))
-        return steps
+        return sorted([*added, *steps], key=lambda step: step.anchor)
+
+    def _lacking(self, steps: Sequence[_Step]) -> Iterator[tuple[str, int]]:
+        """The names that a step reads and that neither it nor one before it defines."""
+        have = set(self._exercises)
+        for step in steps:
+            have |= code.bound(step.source)
+            yield from ((name, step.anchor) for name in sorted(code.needed(step.source) - have))
+
+    def _offers(self, n: int) -> bool:
+        return self._release[n].kind == "code" and self._release[n].grade_id is None
+
+    def _provider(self, name: str, anchor: int, offered: Sequence[int]) -> int | None:
+        """The lesson's cell that defines a name for the cell at `anchor`: the last one up to it."""
+        if name in self._exercises:
+            return None
+        defining = [n for n in offered if name in code.bound(self._release[n].source)]
+        before = [n for n in defining if n <= anchor]
+        return before[-1] if before else next(iter(defining), None)
 
     def _checks(self, each: _Placed, name: str) -> bool:
         return self._release[each.anchor].grade_id == f"{name}-check"
@@ -367,7 +390,11 @@ class _Assembly:
         if not each.unchanged:
             return PageCell(Shown.TEXT, each.source) if each.source.strip() else None
         heading = each.source.lstrip().partition("\n")[0]
-        return PageCell(Shown.HEADING, heading.strip("# ")) if heading.startswith("#") else None
+        return (
+            PageCell(Shown.HEADING, heading.strip("# ").replace("`", ""))
+            if heading.startswith("#")
+            else None
+        )
 
 
 def _is_code(placed: _Placed) -> bool:

@@ -6,7 +6,7 @@ Adds up one submission at a time. Must not know how anything was graded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dropout_course.checks.misconceptions import MISCONCEPTIONS
@@ -104,10 +104,18 @@ def _difficulty(name: str, lesson: _Lesson) -> str:
         untried = counts[Outcome.NOT_ATTEMPTED]
         more = f", {untried} not attempted" if untried else ""
         bars.append(Bar(exercise, passed / total, f"{passed} of {total} passed{more}"))
-    hardest = f"{ordered[0][0]} was passed least often" if len(ordered) > 1 else "passed"
     return rows(
-        f"{name}: {hardest}", bars, f"Share of submissions of {name} that passed, hardest first"
+        f"{name}: {_hardest(ordered)}",
+        bars,
+        f"Share of submissions of {name} that passed, hardest first",
     )
+
+
+def _hardest(ordered: Sequence[tuple[str, Counter[Outcome]]]) -> str:
+    rates = [counts[Outcome.PASSED] / counts.total() for _, counts in ordered]
+    if len(rates) > 1 and rates[0] < rates[1]:
+        return f"{ordered[0][0]} was passed least often"
+    return f"{100 * rates[0]:.0f} % passed {ordered[0][0]}"
 
 
 def _misconceptions(counts: Counter[str], submissions: int) -> str:
@@ -128,7 +136,7 @@ def _misconceptions(counts: Counter[str], submissions: int) -> str:
 
 def _name(misconception: str) -> str:
     known = MISCONCEPTIONS.get(misconception)
-    return known.name if known and len(known.name) <= 44 else misconception
+    return known.name if known and len(known.name) <= 56 else misconception
 
 
 def _row(entry: Entry) -> str:

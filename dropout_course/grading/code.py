@@ -11,7 +11,7 @@ import functools
 import re
 import symtable
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 MAX_LENGTH = 200_000  # characters; longer texts, and longer lines than the next, are not parsed:
 MAX_LINE = 5_000  # Python's own parser can be made to exhaust memory or stack
@@ -52,28 +52,25 @@ def needed(source: str) -> frozenset[str]:
     return frozenset(_globals(table)) - _BUILTINS
 
 
-def definitions(source: str, without: Collection[str] = ()) -> str:
-    """Only the statements that define: imports, functions, classes and simple assignments.
-
-    A simple assignment calls nothing. Statements that define a name in `without` are left out.
-    """
-    return _statements(source, _is_definition, without)
+def defining(source: str, names: Collection[str]) -> str:
+    """The top-level statements that define one of `names`, all of it where it is no Python."""
+    return _statements(source, lambda bound: bool(bound & set(names)))
 
 
 def leaving_out(source: str, names: Collection[str]) -> str:
     """The text without the top-level statements that define one of `names`."""
-    return _statements(source, lambda _: True, names)
+    return _statements(source, lambda bound: not bound & set(names))
 
 
-def _statements(source: str, wanted: object, without: Collection[str]) -> str:
+def _statements(source: str, wanted: Callable[[set[str]], bool]) -> str:
     tree = _tree(source)
-    if tree is None or not callable(wanted):
-        return "" if without and bound(source) & set(without) else source
+    if tree is None:
+        return source if wanted(set(bound(source))) else ""
     lines = _plain(source).split("\n")
     kept = [
         "\n".join(lines[_first_line(statement) - 1 : statement.end_lineno])
         for statement in tree.body
-        if wanted(statement) and not set(without) & set(_bound_by(statement))
+        if wanted(set(_bound_by(statement)))
     ]
     return "\n".join(dict.fromkeys(kept))  # `a = 1; b = 2` is one line of two statements
 
@@ -81,20 +78,6 @@ def _statements(source: str, wanted: object, without: Collection[str]) -> str:
 def _first_line(statement: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-
-
-def _is_definition(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef():
-            return True
-        case ast.ClassDef():
-            return True
-        case ast.Assign(value=value) | ast.AnnAssign(value=value) if value is not None:
-            return not any(isinstance(node, _WORK) for node in ast.walk(value))
-    return False
-
-
-_WORK = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.ListComp, ast.SetComp, ast.DictComp)
 
 
 def _bound_by(statement: ast.stmt) -> Iterator[str]:

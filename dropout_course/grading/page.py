@@ -7,10 +7,12 @@ import html
 import re
 from pathlib import Path
 
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # controls that HTML may not hold
+
 
 def page(title: str, body: str, *more_style: str) -> str:
     """A whole HTML document; `title` is escaped here, `body` is HTML already."""
-    return (
+    document = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # Even if a text escaped its escaping, no script, picture or form of it would do anything.
@@ -19,11 +21,12 @@ def page(title: str, body: str, *more_style: str) -> str:
         f"<title>{escape(title)}</title>\n<style>{_style()}{''.join(more_style)}</style>\n"
         f"</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+    return _FORBIDDEN.sub("\ufffd", document)
 
 
 def escape(text: str) -> str:
-    """Text for an element or a quoted attribute; controls that HTML forbids are shown as �."""
-    return html.escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\ufffd", text), quote=True)
+    """Text for an element or a quoted attribute."""
+    return html.escape(text, quote=True)
 
 
 @functools.cache

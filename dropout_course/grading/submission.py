@@ -22,7 +22,8 @@ from dropout_course.grading.notebook import parse
 from dropout_course.grading.sources import File, NoSubmissions, Refused, Unreadable, files
 
 _CANVAS = re.compile(
-    r"(?:(?P<name>\w+?)_)?(?P<late>LATE_)?(?P<id>\d+|anon_[^\W_]+)_(?P<number>\d+)_(?P<file>.+)"
+    r"(?:(?P<late>LATE_)?(?P<anonymous>anon_[^\W_]+)|(?P<name>\w+?)_(?P<late_>LATE_)?(?P<id>\d+))"
+    r"_(?P<number>[1-9]\d*)_(?P<file>.+)"
 )
 _MOODLE = re.compile(r"(?P<name>.+?)(?:_(?P<id>\d+))?_assignsubmission_file(?:_(?P<file>.*))?")
 _COPY = re.compile(r"[-_ ]*(?:\(\d+\)|copy\d*|-\d+)$", re.IGNORECASE)
@@ -120,14 +121,17 @@ def _owner(file: File, place: Path) -> _Owned:
     # A zip that a student handed in stands in the path under its name on the platform.
     from_canvas = alone or first.lower().endswith(".zip")
     if from_canvas and (canvas := _CANVAS.fullmatch(first)):
-        student = "_".join(filter(None, (canvas["name"], canvas["id"])))
-        notes = ("Canvas marks it as late.",) if canvas["late"] else ()
+        number = canvas["anonymous"] or canvas["id"]
+        student = canvas["anonymous"] or f"{canvas['name']}_{number}"
+        late = canvas["late"] or canvas["late_"]
+        notes = ("Canvas marks it as late.",) if late else ()
         inner = _stem(canvas["file"]) if alone else stem
-        return _Owned(student, file, (inner,), "canvas", canvas["id"], notes)
+        return _Owned(student, file, (inner,), "canvas", number, notes)
     if not alone:
         parents = reversed(file.parts[1:-1])
         return _Owned(_stem(first, ".zip"), file, (stem, *parents))
     # Loose notebooks: alice_03_inverted_dropout.ipynb, or one person's own folder of lessons.
+    stem = _stem(stem, ".zip")
     named = re.match(r"(.+?)[-_ ]+(\d\d[-_ ][a-zA-Z].*)", stem)
     if named:
         return _Owned(named[1], file, (named[2],))
@@ -230,19 +234,33 @@ def _empty_handed(
 ) -> list[Submission]:
     """A row for each student who handed something in that is no notebook."""
     having = {one.student for one in notebooks}
-    others: dict[str, list[_Owned]] = {}
+    others: dict[str, _Owned] = {}
     for one in owned:
-        if one.student not in having and (len(one.file.parts) > 1 or one.platform):
-            others.setdefault(one.student, []).append(one)
+        alone = len(one.file.parts) == 1 and not one.platform and not _is_zip(one.file)
+        if one.student not in having and not alone:
+            others.setdefault(one.student, one)
     lesson = next(iter(wanted)) if len(wanted) == 1 else "unknown"
     return [
         Submission(
             student,
             lesson,
-            group[0].file,
-            problem=f"No notebook was handed in, only {group[0].file.path}: hand in the .ipynb.",
-            platform=group[0].platform,
-            platform_id=group[0].platform_id,
+            one.file,
+            problem=_no_notebook(one.file),
+            platform=one.platform,
+            platform_id=one.platform_id,
         )
-        for student, group in others.items()
+        for student, one in others.items()
     ]
+
+
+def _is_zip(file: File) -> bool:
+    return file.name.lower().endswith(".zip")
+
+
+def _no_notebook(file: File) -> str:
+    if _is_zip(file):  # listed as a file only where it could not be opened
+        try:
+            file.read()
+        except (Refused, Unreadable) as fault:
+            return str(fault)
+    return f"No notebook was handed in, only {file.path}: hand in the .ipynb."
