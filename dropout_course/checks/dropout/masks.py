@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,13 +154,9 @@ def _independent_calls(evidence: DropoutEvidence) -> Failure | None:
     agree = q**2 + (1.0 - q) ** 2
     signs = np.where(masks, np.float32(1.0), np.float32(-1.0))
     agreements = (masks.shape[1] + signs @ signs.T) / 2.0
-    agreed, trials = np.zeros(LAGS, dtype=np.int64), np.zeros(LAGS, dtype=np.int64)
-    for lag in range(1, LAGS + 1):
-        # Calls i and i + lag, each call used once: disjoint, so the test stays exact.
-        firsts = np.arange(REPEATS - lag)
-        firsts = firsts[(firsts // lag) % 2 == 0]
-        agreed[lag - 1] = round(float(agreements[firsts, firsts + lag].sum()))
-        trials[lag - 1] = firsts.size * masks.shape[1]
+    pairs, starts, numbers = _calls_apart()
+    agreed = np.rint(np.add.reduceat(agreements.ravel()[pairs], starts)).astype(np.int64)
+    trials = numbers * masks.shape[1]
     # The one that stands out most is tested, at the level that testing all of them would have.
     worst = int((np.abs(agreed - agree * trials) / np.sqrt(trials)).argmax())
     p_value = binomial_p_value(int(agreed[worst]), int(trials[worst]), agree)
@@ -180,6 +176,21 @@ def _independent_calls(evidence: DropoutEvidence) -> Failure | None:
         f"{percent(agree)}, as independent masks do",
         "mask-cached" if share == 1.0 else "calls-correlated",
     )
+
+
+@lru_cache(maxsize=1)
+def _calls_apart() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of calls i and i + lag, lag by lag: their places in a matrix of calls by calls, where
+    each lag starts, and how many pairs it has. Each call is used once at a lag: disjoint, so that
+    a test stays exact."""
+    pairs = []
+    for lag in range(1, LAGS + 1):
+        firsts = np.arange(REPEATS - lag)
+        firsts = firsts[(firsts // lag) % 2 == 0]
+        pairs.append(firsts * REPEATS + firsts + lag)
+    numbers = np.array([len(each) for each in pairs])
+    starts = np.concatenate([[0], np.cumsum(numbers)[:-1]])
+    return np.concatenate(pairs), starts, numbers
 
 
 def _follows_seed(evidence: DropoutEvidence) -> Failure | None:
