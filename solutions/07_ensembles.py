@@ -146,8 +146,7 @@ def geometric_mean(probs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     to 1. weights: [masks], at least 0, summing to 1; the same floating dtype.
     Returns [..., classes] in that dtype: for each class the product over masks of
     probs[mask] ** weights[mask], divided by its sum over the classes.
-    A probability of 0 under a mask with a weight makes the result exactly 0 for that class; a mask of
-    weight 0 has no say, whatever it predicts. Neither gives nan. (At least one class is never 0.)
+    A class to which one mask gives a probability of 0 gets 0, not nan. (At least one class is never 0.)
     The inputs are not changed.
 
     probs = [[0.8, 0.2], [0.5, 0.5]], weights = [0.5, 0.5]: the roots of 0.4 and 0.1 are 0.632 and 0.316,

@@ -289,6 +289,10 @@ PROBABILITIES.add_style(
 # --- geometric_mean -----------------------------------------------------------------------------
 
 
+def centred(logs):
+    return logs - logs.mean(dim=-1, keepdim=True)
+
+
 def spread(weights, probs):
     return weights.reshape(-1, *[1] * (probs.dim() - 1))
 
@@ -365,21 +369,15 @@ WRONG_MEANS = (
     ),
     (
         "nan",
-        lambda p, w: torch.softmax((spread(w, p) * p.log()).sum(dim=0), dim=-1),
-        "Multiplies a weight of 0 by the logarithm of 0.",
+        lambda p, w: torch.softmax(centred(log_mean(p, w)), dim=-1),
+        "Centres the logarithms first, for stability; minus infinity has no mean to subtract.",
         ("nan-at-zero-probability",),
     ),
     (
         "clamped",
-        lambda p, w: torch.softmax((spread(w, p) * p.clamp_min(1e-9).log()).sum(dim=0), dim=-1),
+        lambda p, w: torch.softmax((spread(w, p) * p.clamp_min(1e-4).log()).sum(dim=0), dim=-1),
         "Clamps before the logarithm; a zero then has a root that is none.",
         ("zero-probability-blurred",),
-    ),
-    (
-        "epsilon",
-        lambda p, w: torch.softmax((spread(w, p) * (p + 1e-12).log()).sum(dim=0), dim=-1),
-        "Adds a small number inside the logarithm.",
-        ("zero-probability-blurred", "wrong-geometric-mean"),
     ),
     (
         "two-dimensions",
@@ -415,6 +413,18 @@ MEAN.add_style(
     "xlogy",
     of_predictions(lambda p, w: torch.softmax(log_mean(p, w), dim=-1)),
     "xlogy and a softmax",
+)
+MEAN.add_style(
+    "logarithms",
+    lambda probs, weights: unit_sum((spread(weights, probs) * probs.log()).sum(dim=0).exp()),
+    "weights times logarithms, nothing said about zeros",
+)
+MEAN.add_style(
+    "epsilon",
+    lambda probs, weights: torch.softmax(
+        (spread(weights, probs) * (probs + 1e-12).log()).sum(dim=0), dim=-1
+    ),
+    "a small number inside the logarithm",
 )
 MEAN.add_style(
     "powers",
