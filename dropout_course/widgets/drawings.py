@@ -316,18 +316,18 @@ def draw_layers(view: LayerView) -> str:
     more = len(view.layers) - len(shown)
     if more:
         rows += f'<tr><td colspan="6">and {more} more layers, not shown</td></tr>'
-    heads = ("layer", "kind", "mode", "input of two calls", "output of two calls", "")
+    heads = ("layer", "kind", "mode", "input", "output", "")
     head = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in heads)
     return (
         '<table style="border-collapse:collapse;font-size:15px;line-height:1.4;'
         'color:var(--jp-content-font-color1,currentColor)">'
-        '<caption style="text-align:left;padding:4px 0">Two calls of one model on one input'
+        '<caption style="text-align:left;padding:4px 0">Inputs and outputs of each layer in two calls on one input'
         f"</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
 _CELL = (
-    "text-align:left;padding:4px 18px 4px 6px;"
+    "text-align:left;white-space:nowrap;padding:4px 18px 4px 6px;"
     "border-bottom:1px solid var(--jp-border-color2,#bdbdbd)"
 )
 
@@ -351,7 +351,7 @@ def _row(layer: Layer, is_culprit: bool) -> str:
 
 
 def _agreement(gap: float) -> str:
-    return "= same" if gap == 0 else f"≠ differs by up to {said(gap)}"
+    return "= same" if gap == 0 else f"≠ by up to {said(gap)}"
 
 
 def layer_figure(view: LayerView) -> Picture:

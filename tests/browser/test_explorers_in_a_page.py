@@ -26,8 +26,8 @@ CELLS = [
     "def unfilled(x, p, training):\n    raise NotImplementedError()\nmask_explorer(unfilled)",
     'figures.running_mean([0, 12.5, 12.5], 10, title="The average settles at ten")',
 ]
-# Milliseconds from a key to the new drawing in the page, median. The promise is 100 on a machine that
-# has nothing else to do, and is reported; beside other tests that wait for the same two cores, this.
+# Milliseconds from a key to the new drawing in the page, median. The promise is 100 on a machine
+# that has nothing else to do; what was measured is reported. Beside other tests, this is allowed.
 REDRAW_WHEN_BUSY = 500
 
 
