@@ -21,6 +21,11 @@ APPLIED = "return activations * mask.to(activations.dtype) / keep_prob"
 DRAWN = "return (uniform < 1 - p).to(torch.get_default_dtype())"
 KEPT = "kept = torch.rand(x.shape, device=x.device)"
 REFUSED = "raise ValueError(f'p must lie in [0, 1], not {p}')"
+SPLIT = "q, k, v = split.permute(2, 0, 3, 1, "
+MIXED = "output: torch.Tensor = self.out(mixed.transpose("
+NUMBERS = "numbers = torch.arange(2 ** n)"
+BITS = "numbers >> torch.arange(n) & 1"
+WEIGHTED = "return (1 - p) ** kept * p ** ("
 BACKWARD = "return grad_output * mask.to(grad_output.dtype) / (1 - p)"
 
 # Changes after which the solution is still right, by exercise: reason -> `before -> after`.
@@ -57,6 +62,29 @@ EQUIVALENT: dict[str, dict[str, tuple[str, ...]]] = {
             f"{BACKWARD} -> return grad_output * mask.to(grad_output) / (1 - p)",
             f"{BACKWARD} -> return grad_output * mask.to(grad_output.device) / (1 - p)",
             f"{BACKWARD} -> return grad_output * mask.to(mask.dtype) / (1 - p)",
+        ),
+    },
+    "is_stochastic": {
+        "equality is symmetric": (
+            "return not torch.equal(first, second) -> return not torch.equal(second, first)",
+        ),
+    },
+    "RepairedAttention": {
+        "dimension -1 is the last of five": (f"{SPLIT}4) -> {SPLIT}-1)",),
+        "exchanging two dimensions is symmetric": (
+            f"{MIXED}1, 2).flatten(2)) -> {MIXED}2, 1).flatten(2))",
+        ),
+    },
+    "all_masks": {
+        "dimension -1 is the one after the last": (
+            f"{NUMBERS}.unsqueeze(1) -> {NUMBERS}.unsqueeze(-1)",
+        ),
+        "a mask of any dtype is accepted": (f"return ({BITS}).float() -> return {BITS}",),
+    },
+    "mask_probabilities": {
+        "dimension -1 is the last of two": (
+            "kept = masks.sum(dim=1) -> kept = masks.sum(dim=-1)",
+            f"{WEIGHTED}masks.shape[1] - kept) -> {WEIGHTED}masks.shape[-1] - kept)",
         ),
     },
 }

@@ -28,7 +28,7 @@ def steps(*these: Step) -> Plan:
     return Plan("f", these)
 
 
-def called(target: Any, *args: Any, limit: float = 10.0, **options: Any) -> Observation:
+def called(target: Any, *args: Any, limit: float = 60.0, **options: Any) -> Observation:
     """Record one call of `target` and return what was observed."""
     return record(steps(Call("call", args or (X,), **options)), target, limit=limit)["call"]
 

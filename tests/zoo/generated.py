@@ -18,7 +18,6 @@ from dropout_course.authoring.formats import read_source
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-PRELUDE = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
 
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Pow)
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -56,16 +55,24 @@ def define(name: str, prelude: str, source: str) -> object:
 
 @lru_cache(maxsize=1)
 def solution_cells() -> dict[str, tuple[str, str]]:
-    """Return, by exercise, its solution cell and the solution cells of its lesson before it."""
+    """Return, by exercise, its solution cell and what its lesson imports and defines before it."""
     cells: dict[str, tuple[str, str]] = {}
     for path in sorted(SOLUTIONS.glob("*.py")):
-        prelude = PRELUDE
+        prelude = ""
         for cell in read_source(path.read_text("utf-8")).cells:
+            if cell.cell_type != "code":
+                continue
             about = cell.metadata.get("nbgrader", {})
-            if cell.cell_type == "code" and about.get("solution") and not about.get("grade"):
+            if about.get("solution") and not about.get("grade"):
                 cells[about["grade_id"]] = (cell.source, prelude)
-                prelude += cell.source + "\n"
+            prelude += _definitions(cell.source)
     return cells
+
+
+def _definitions(source: str) -> str:
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    kept = [node for node in ast.parse(source).body if isinstance(node, kinds)]
+    return ast.unparse(ast.Module(kept, [])) + "\n"
 
 
 def generated_mutants(exercise: str) -> tuple[GeneratedMutant, ...]:
@@ -151,7 +158,7 @@ def _replacements(node: ast.AST, names: tuple[str, ...]) -> Iterator[ast.AST]:
                 yield _with(node, op=operator())
             yield node.left
             yield node.right
-            if not isinstance(node.op, ast.Add | ast.Mult):
+            if not isinstance(node.op, ast.Add | ast.Mult | ast.BitAnd):
                 yield _with(node, left=node.right, right=node.left)
         case ast.Compare():
             yield from _comparisons(node)
