@@ -6,7 +6,10 @@ of exercises.
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import builtins
+import inspect
 import linecache
 import sys
 import time
@@ -17,6 +20,7 @@ from typing import Any
 
 from dropout_course.checks.isolation import LimitedText, TimeLimitReached, time_limit
 
+_TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 PRINTED = 100_000  # characters of output above which it is remarked upon
 _WITHOUT_EFFECT = (
     "matplotlib",
@@ -141,13 +145,16 @@ def _execute(source: str, filename: str, namespace: dict[str, Any]) -> None:
     source = as_python(source)
     # A traceback, and the report of a failing check, quote the line.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    exec(compile(source, filename, "exec", dont_inherit=True), namespace)
+    code = compile(source, filename, "exec", _TOP_LEVEL_AWAIT, dont_inherit=True)
+    result = eval(code, namespace)
+    if code.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(result)
 
 
 def as_python(source: str) -> str:
     """Turn magics, shell lines and `name?` into calls; plain Python stays as it is."""
     try:
-        compile(source, "<cell>", "exec", dont_inherit=True)
+        compile(source, "<cell>", "exec", _TOP_LEVEL_AWAIT, dont_inherit=True)
     except (SyntaxError, ValueError):
         from IPython.core.inputtransformer2 import TransformerManager
 

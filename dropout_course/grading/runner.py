@@ -32,7 +32,7 @@ from dropout_course.grading.worker import (
 
 _Result: TypeAlias = tuple[Work, Recorded] | BaseException
 _TICK = 0.02  # seconds between two looks at fresh processes, which tell nobody that they ended
-_ENDING = 5.0  # seconds that a process may take to end once it was told to
+_ENDING = 10.0  # seconds that a process may take to end once it was told to
 _TRIES = 2  # of a submission whose worker was lost
 _FAILED_STARTS = 3  # in a row: a worker would not start again either
 
@@ -237,7 +237,7 @@ class _Loop:
 
     def _replace(self, slot: _Slot, why: str) -> None:
         if slot.session is not None and slot.job is not None:
-            if slot.job.tries < _TRIES:
+            if slot.job.tries < _TRIES and not slot.session.decided:
                 # What befell the worker need not be this submission's doing.
                 slot.session.channel.close()
                 self._jobs.appendleft(replace(slot.job, tries=slot.job.tries + 1))

@@ -99,8 +99,9 @@ def host_command(namespaces: Sequence[str], arguments: Sequence[str]) -> list[st
 
 def host_python(arguments: Sequence[str], module: str = "host") -> list[str]:
     """Return the command of a module of this package, without a sandbox around it."""
-    # -I: neither the working folder nor the user's variables decide what is imported.
-    return [sys.executable, "-I", "-m", f"dropout_course.grading.{module}", *arguments]
+    # -P: the working folder does not decide what is imported.
+    options = ["-P"] if site.ENABLE_USER_SITE else ["-P", "-s"]
+    return [sys.executable, *options, "-m", f"dropout_course.grading.{module}", *arguments]
 
 
 def variables() -> dict[str, str]:
@@ -113,6 +114,8 @@ def variables() -> dict[str, str]:
         "PATH": "/usr/bin:/bin",
         "MPLBACKEND": "Agg",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # The home is another one, the packages installed for this user are not.
+        **({"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}),
         **dict.fromkeys(_THREADS, "1"),
     }
 

@@ -50,6 +50,11 @@ class Session:
         channel.setblocking(False)
 
     @property
+    def decided(self) -> bool:
+        """Whether its outcome no longer depends on how its process ends."""
+        return self._done or self._timed_out or bool(self._violation)
+
+    @property
     def sending(self) -> bool:
         """Whether something waits for the channel to take it."""
         return bool(self._outgoing)

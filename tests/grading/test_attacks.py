@@ -5,6 +5,7 @@ Every attack runs between two right submissions, whose records must be the same 
 
 from __future__ import annotations
 
+import ast
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -242,7 +243,7 @@ ATTACKS = (
         "patching builtins",
         (WRONG, "import builtins\nbuiltins.isinstance = builtins.getattr = lambda *_: True"),
         (Status.GRADED, Status.CRASHED, Status.TIMED_OUT),
-        "keep_probability",
+        "",
         timeout=3,
     ),
     Attack(
@@ -388,6 +389,7 @@ def test_an_attack_ends_with_its_own_status_and_leaves_others_alone(
     recorded = among_siblings(runner, work, undisturbed)
     assert recorded.status in attack.status, recorded.notes
     assert attack.note in " | ".join(recorded.notes)
+    assert recorded.notes or recorded.status is Status.GRADED
     assert passed(work, recorded) == attack.passes
 
 
@@ -404,13 +406,14 @@ def test_a_submission_sees_no_process_but_its_own(runner: Runner, undisturbed: R
 
 
 def test_the_environment_holds_nothing_of_the_grader(runner: Runner, undisturbed: Recorded) -> None:
+    known = {"HOME", "LANG", "LC_CTYPE", "LOGNAME", "MPLBACKEND", "PATH", "PWD", "USER"}
+    known |= {"PYTHONDONTWRITEBYTECODE", "PYTHONUSERBASE"}
     spy = (
         "import os\nraw = open('/proc/1/environ', 'rb').read().decode()\n"
         "names = {line.partition('=')[0] for line in raw.split('\\0') if line} | set(os.environ)\n"
-        "found = sorted(n for n in names if not n.endswith(('_NUM_THREADS', 'LC_CTYPE')))"
+        "found = sorted(n for n in names if not n.endswith('_NUM_THREADS'))"
     )
-    known = "['HOME', 'LANG', 'LOGNAME', 'MPLBACKEND', 'PATH', 'PWD', "
-    assert told(runner, spy, undisturbed) == known + "'PYTHONDONTWRITEBYTECODE', 'USER']"
+    assert set(ast.literal_eval(told(runner, spy, undisturbed))) <= known
 
 
 def test_solutions_tests_and_files_of_others_are_out_of_sight(

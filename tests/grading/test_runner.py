@@ -47,7 +47,7 @@ def test_magics_and_shell_lines_are_left_out_and_said(runner: Runner) -> None:
         "%matplotlib inline\n%store x\nlisting = !ls\n!pip install torch",
         f"%%time\n{KEEP}",
         "%%bash\nrm -rf /",
-        "KEEP?\ndisplay(get_ipython().ask_exit())\nawait_me = 1",
+        "KEEP?\ndisplay(get_ipython().ask_exit())\nimport asyncio\nawait asyncio.sleep(0)",
     )
     work = submission("s", *cells)
     recorded = one(runner, work)
