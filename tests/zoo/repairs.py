@@ -45,7 +45,7 @@ def mask_of_one_row(m, h):
 
 
 def mask_of_one_column(m, h):
-    return h * drop(torch.ones(len(h), 1), m.p, m.training)
+    return h * drop(torch.ones(*h.shape[:-1], 1), m.p, m.training)
 
 
 def unscaled(m, h):
@@ -69,6 +69,30 @@ def detached(m, h):
 
 def no_grad_in_eval(m, h):
     return drop(h, m.p) if m.training else h.detach()
+
+
+def of_a_matrix(m, h):
+    return h * drop(torch.ones(len(h), h.shape[1]), m.p, m.training)
+
+
+def exactly_so_many(m, h):
+    if not m.training:
+        return h
+    kept = torch.rand_like(h).argsort(dim=-1) >= round(m.p * h.shape[-1])
+    return h * kept / (1 - m.p)
+
+
+def one_mask_for_ever(m, h):
+    if not m.training:
+        return h
+    if getattr(m, "mask", None) is None or m.mask.shape != h.shape:
+        m.mask = torch.rand_like(h) >= m.p
+    return h * m.mask / (1 - m.p)
+
+
+def leaves_no_trace(m, h):
+    with torch.random.fork_rng(devices=[]):
+        return drop(h, m.p, m.training)
 
 
 def noise(m, h):
@@ -165,6 +189,10 @@ BETWEEN = (
         "Believes that eval mode needs no gradients.",
         "eval-is-not-no-grad",
     ),
+    ("exact-count", exactly_so_many, "Drops exactly k units of each example.", "exact-count"),
+    ("of-a-matrix", of_a_matrix, "Makes a mask of two dimensions.", "one-shape-only"),
+    ("cached", one_mask_for_ever, "Draws the mask once and keeps it.", "mask-cached"),
+    ("fork", leaves_no_trace, "Forks the generator, to leave no trace in it.", "mask-cached"),
     ("noise", noise, "Multiplies by Gaussian noise.", "dropout-in-another-place"),
     (
         "twice",

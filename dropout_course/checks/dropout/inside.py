@@ -98,7 +98,7 @@ class HiddenUnits(Layout):
 
     def natural(self, rng: np.random.Generator) -> Setting:
         values = (_normal(rng, 12, 7), _normal(rng, 12), _normal(rng, 5, 12), _normal(rng, 5))
-        return self._setting((7, 12, 5), values, _normal(rng, 4, 7))
+        return self._setting((7, 12, 5), values, _normal(rng, 3, 4, 7))
 
     def _setting(
         self, sizes: tuple[int, int, int], values: tuple[Tensor, ...], x: Tensor
@@ -145,7 +145,7 @@ class AttentionWeights(Layout):
     def dense(self, rng: np.random.Generator) -> Setting:
         heads, time = 2, 6
         dim = heads * 2 * time
-        weight, bias = 0.2 * _normal(rng, 3 * dim, dim), _normal(rng, 3 * dim)
+        weight, bias = 0.15 * _normal(rng, 3 * dim, dim), 0.5 * _normal(rng, 3 * dim)
         weight[2 * dim :], bias[2 * dim :] = 0.0, 0.0
         weight[2 * dim :, :time] = torch.eye(time).repeat(2 * heads, 1)
         x = _normal(rng, 8, time, dim)

@@ -35,6 +35,7 @@ from dropout_course.checks.statistics import (
     agreement_p_value,
     binomial_p_value,
     elements_needed,
+    modal_count_p_value,
 )
 
 Formula = Callable[[float], float]
@@ -77,7 +78,7 @@ def repair_plan(exercise: str, layout: Layout, rng: np.random.Generator) -> Plan
         Call("plain_inference", (small.x,), instance="plain", training=False, seed=seed + 2),
         made("half", small, None),
         Call("default_p", (small.x,), instance="half", training=True, seed=seed + 3),
-        Call("again", (small.x,), instance="half", training=True, seed=seed + 4),
+        Call("carried_on", (small.x,), instance="half", training=True),  # carries on, unseeded
     ]
     steps += [
         Call(name, (small.x,), instance="half", training=mode, switches_itself=itself, seed=seed)
@@ -188,7 +189,9 @@ def _answers(evidence: RepairEvidence) -> Failure | None:
             names = () if isinstance(step, Call) else seen.state
             if names and set(names) != set(evidence.layout.keys):
                 return None  # the next criterion says which names differ
-            return raised_failure(evidence.plan, seen, "raises")
+            shaped = step.name.startswith("inference")  # the one input of three dimensions
+            name = "one-shape-only" if shaped else "raises"
+            return raised_failure(evidence.plan, seen, name)
         if not isinstance(step, Call):
             continue
         shape = evidence.shape(step.name)
@@ -374,13 +377,13 @@ def _scale(evidence: RepairEvidence) -> Failure | None:
 
 def _fresh(evidence: RepairEvidence) -> Failure | None:
     """Exact: two masks of 4096 elements at p = 1/2 are equal with a probability of 2^-4096."""
-    reseeded = any(evidence.seen(name).reseeded for name in ("default_p", "again"))
-    if not reseeded and not torch.equal(evidence.kept("default_p"), evidence.kept("again")):
+    reseeded = any(evidence.seen(name).reseeded for name in ("default_p", "carried_on"))
+    if not reseeded and not torch.equal(evidence.kept("default_p"), evidence.kept("carried_on")):
         return None
-    if not evidence.drops("again"):
+    if not evidence.drops("carried_on"):
         return None  # the rate tells
     return Failure(
-        f"{evidence.called('again')}, twice",
+        f"{evidence.called('carried_on')}, twice",
         "torch's global seed was set by the call" if reseeded else "twice the same mask",
         "a new mask on every call, and the seed left alone",
         "resets-global-seed" if reseeded else "mask-cached",
@@ -395,9 +398,10 @@ def _independent(evidence: RepairEvidence) -> Failure | None:
     if binomial_p_value(survivors, kept.size, q) < RATE_LEVEL:
         q = survivors / kept.size  # a wrong rate is named as that alone
     pairs = [_pairs(kept, axis) for axis in range(kept.ndim)]
-    p_values = [kept.ndim * agreement_p_value(first, second, q) for first, second in pairs]
+    tests = kept.ndim + 1  # and one for the counts
+    p_values = [tests * agreement_p_value(first, second, q) for first, second in pairs]
     if min(p_values) >= FALSE_ALARM:
-        return None
+        return _counts(evidence, kept, q, tests)
     shared = [axis for axis, (first, second) in enumerate(pairs) if bool((first == second).all())]
     axis = shared[0] if shared else int(np.argmin(p_values))
     first, second = pairs[axis]
@@ -407,6 +411,22 @@ def _independent(evidence: RepairEvidence) -> Failure | None:
         f" {percent(float((first == second).mean()))} of the pairs",
         f"one independent draw for each of the {evidence.layout.element}",
         _name_shared(axis, kept.ndim) if shared else "neighbours-correlated",
+    )
+
+
+def _counts(
+    evidence: RepairEvidence, kept: NDArray[np.bool_], q: float, tests: int
+) -> Failure | None:
+    """The number of survivors in a row varies: it is never always the same."""
+    row = kept.shape[-1]
+    counts = np.count_nonzero(kept.reshape(-1, row), axis=1)
+    if tests * modal_count_p_value(counts, row, q) >= FALSE_ALARM:
+        return None
+    return Failure(
+        evidence.called("large"),
+        f"{int(np.median(counts))} of {row} kept in nearly every row",
+        "a number that is random itself",
+        "exact-count",
     )
 
 
@@ -538,9 +558,11 @@ def repair_criteria(layout: Layout) -> tuple[Criterion[RepairEvidence], ...]:
             "Units that always go together can still rely on each other",
             _independent,
             Guarantee(
-                "exact binomial tests of agreeing neighbours along every dimension (Bonferroni)",
+                "exact binomial tests of agreeing neighbours along every dimension, and of the most"
+                " frequent number of survivors in a row (Bonferroni)",
                 FALSE_ALARM,
-                f"a correlation of {NEIGHBOUR_CORRELATION} between neighbours",
+                f"a correlation of {NEIGHBOUR_CORRELATION} between neighbours; exactly k dropped in"
+                " every row",
                 MISS,
             ),
         ),
