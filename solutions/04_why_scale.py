@@ -123,7 +123,7 @@ my_guess = "?"
 layer, x = nn.Linear(100, 10), torch.rand(100)
 nn.init.ones_(layer.bias)  # a large bias, to make it visible
 with torch.no_grad():
-    average = layer(x * 0.5)  # what standard dropout gives on average: the bias is never dropped
+    average = layer(x * 0.5)  # standard dropout on average: the bias is never dropped
     forgotten = layer(x)
 print(f"your guess: {my_guess}")
 print(f"output:          {forgotten.norm() / average.norm():.2f} times as large")
@@ -200,7 +200,8 @@ def bias_scaled_too(linear: nn.Linear) -> nn.Linear:
     return wrong
 
 
-wrong = nn.Sequential(first, nn.ReLU(), bias_scaled_too(second), nn.ReLU(), bias_scaled_too(last))
+wrong_second, wrong_last = bias_scaled_too(second), bias_scaled_too(last)
+wrong = nn.Sequential(first, nn.ReLU(), wrong_second, nn.ReLU(), wrong_last)
 with torch.no_grad():
     gap = (wrong(images) - folded(images)).abs().amax()
     changed = (wrong(images).argmax(dim=1) != folded(images).argmax(dim=1)).double().mean()
@@ -343,7 +344,8 @@ figures.output_distribution(outputs, 0.0, quantity="output of relu(a - b)", call
 
 # %%
 for p in (0.1, 0.2, 0.5):
-    print(f"p = {p}: gradient x {p}, due x {1 / (1 - p):.2f}: {1 / (1 - p) / p:.0f} times too small")
+    due = 1 / (1 - p)
+    print(f"p = {p}: gradient x {p}, due x {due:.2f}: {due / p:.0f} times too small")
 
 # %% [markdown]
 # ## Follow-up: "Accuracy is unchanged. Why should I care?"
@@ -357,7 +359,8 @@ with torch.no_grad():
         surest, predicted = network(images).softmax(dim=1).max(dim=1)
         waved = surest > 0.99
         wrong_ones = int((predicted[waved] != labels[waved]).sum())
-        print(f"{name:9} waved through: {waved.double().mean():.0%}, wrong among them: {wrong_ones}")
+        share = waved.double().mean()
+        print(f"{name:9} waved through: {share:.0%}, wrong among them: {wrong_ones}")
 
 # %% [markdown]
 # ## Say it in 60 seconds

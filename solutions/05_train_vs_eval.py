@@ -47,8 +47,9 @@ for mode in ("train", "eval"):
     for recording in (True, False):
         with torch.set_grad_enabled(recording):
             first, second = network(x), network(x)
+        same = torch.equal(first, second)
         name = mode if recording else f"{mode}, no_grad"
-        print(f"{name:15} you: {my_guesses[name]:5} same output: {torch.equal(first, second)!s:6}"
+        print(f"{name:15} you: {my_guesses[name]:5} same output: {same!s:6}"
               f" backward possible: {first.requires_grad}")
 
 # %% [markdown]
@@ -243,7 +244,7 @@ class Model(nn.Module):
 
 sequence = torch.randn(2, 5, 16)
 attention = nn.MultiheadAttention(16, 4, dropout=0.5, batch_first=True)
-unseen = [nn.Dropout()]  # mt-dnn#45: a plain list is no nn.ModuleList, eval() does not look inside
+unseen = [nn.Dropout()]  # a plain list is no nn.ModuleList: eval() does not look inside
 
 # %%
 layer = nn.Dropout()
@@ -261,7 +262,8 @@ models = {
 
 # %%
 for name, model in models.items():
-    print(f"{name:29} you: {my_guesses[name]:4} drops in eval: {is_stochastic(model.eval(), sequence)}")
+    drops = is_stochastic(model.eval(), sequence)
+    print(f"{name:29} you: {my_guesses[name]:4} drops in eval: {drops}")
 
 # %% [markdown]
 # `F.dropout` has `training=True` as its default, `F.alpha_dropout` has False. Attention takes a plain
@@ -295,7 +297,8 @@ class BrokenFunctional(nn.Module):
 # %%
 def measure(model: nn.Module, x: torch.Tensor) -> None:
     for mode in (True, False):
-        print(f"{'train' if mode else 'eval':6} stochastic: {is_stochastic(model.train(mode), x)}")
+        stochastic = is_stochastic(model.train(mode), x)
+        print(f"{'train' if mode else 'eval':6} stochastic: {stochastic}")
 
 
 measure(BrokenFunctional(), x)
@@ -559,7 +562,8 @@ except RuntimeError as trouble:
 # %%
 # Half precision: the scale is rounded, and 1/(1-p) can overflow.
 ones = torch.ones(1000, dtype=torch.bfloat16)
-print(f"bfloat16, p = 0.1: survivors {F.dropout(ones, 0.1).max().item():.4f}, exact {1 / 0.9:.4f}")
+survivor = F.dropout(ones, 0.1).max().item()
+print(f"bfloat16, p = 0.1: survivors {survivor:.4f}, exact {1 / 0.9:.4f}")
 large = torch.full((1000,), 40000.0, dtype=torch.float16)
 print(f"float16, p = 0.5: a 40000 becomes {F.dropout(large, 0.5).max().item()}")
 
@@ -581,8 +585,9 @@ for train_mode in (True, False):
     attention.train(train_mode)
     with torch.no_grad():
         weights = attention(sequence, sequence, sequence, average_attn_weights=False)[1]
-    sums = weights.sum(dim=-1)
-    print(f"{'train' if train_mode else 'eval':6} rows sum to 1: {torch.allclose(sums, torch.ones_like(sums))}")
+    ones = torch.ones(2, 4, 5)
+    sum_to_1 = torch.allclose(weights.sum(dim=-1), ones)
+    print(f"{'train' if train_mode else 'eval':6} rows sum to 1: {sum_to_1}")
 
 # %%
 # nn.LSTM(dropout=...) drops between its layers, so with two layers only between the first and second.

@@ -41,7 +41,8 @@ my_guess = "?"
 for units in (5, 12, 50):
     masks = (torch.rand(100_000, units) < 0.5).to(torch.int64)
     seen = len((masks * 2 ** torch.arange(units)).sum(dim=1).unique())
-    print(f"{units:3} units: {2**units:>22,} subnetworks, seen {seen:>7,}, or {seen / 2**units:.0e} of them")
+    share = seen / 2**units
+    print(f"{units:3} units: {2**units:>22,} subnetworks, seen {seen:>7,}, share {share:.1g}")
 print("your guess:", my_guess)
 
 # %% [markdown]
@@ -120,7 +121,8 @@ print("your guess:", my_guess)
 for count in (5, 4, 3):
     print(f"one mask that keeps {count}: {probability[kept == count][0]:.3f};"
           f"  there are {int((kept == count).sum()):2} of them")
-print("average of five tens, inverted:", [f"{value:.1f}" for value in probability @ (10 * masks / 0.8)])
+average = probability @ (10 * masks / 0.8)
+print("average of five tens, inverted:", [f"{value:.1f}" for value in average])
 
 # %% [markdown]
 # ## Three ways to be one network
@@ -134,8 +136,9 @@ print("average of five tens, inverted:", [f"{value:.1f}" for value in probabilit
 # Weight scaling costs one pass. Which of the two means is it?
 
 # %%
-my_guess_softmax = "?"  # softmax regression with dropped inputs: "arithmetic", "geometric" or "neither"
-my_guess_deep = "?"  # two hidden ReLU layers with dropout: "arithmetic", "geometric" or "neither"
+# Which of the means equals weight scaling?  "arithmetic", "geometric" or "neither"
+my_guess_softmax = "?"  # for softmax regression with dropped inputs
+my_guess_deep = "?"  # for two hidden ReLU layers with dropout
 
 
 # %% nbgrader={"grade": false, "grade_id": "geometric_mean", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -146,7 +149,8 @@ def geometric_mean(probs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     to 1. weights: [masks], at least 0, summing to 1; the same floating dtype.
     Returns [..., classes] in that dtype: for each class the product over masks of
     probs[mask] ** weights[mask], divided by its sum over the classes.
-    A class to which one mask gives a probability of 0 gets 0, not nan. (At least one class is never 0.)
+    A probability of 0 under a mask with a weight makes the result exactly 0 for that class; a mask of
+    weight 0 has no say, whatever it predicts. Neither gives nan. (At least one class is never 0.)
     The inputs are not changed.
 
     probs = [[0.8, 0.2], [0.5, 0.5]], weights = [0.5, 0.5]: the roots of 0.4 and 0.1 are 0.632 and 0.316,
@@ -243,6 +247,7 @@ figures.ensemble_gaps(
 gaps = {name: result.arithmetic_gap.min() for name, result in results.items()}
 print("arithmetic mean, some probability differs by more than 0.1 in all nets:",
       all(bool(gap > 0.1) for gap in gaps.values()))
+print("your guess for two hidden ReLU layers:", my_guess_deep)
 inexact = [results[case.name].geometric_gap.min() for case in ensembles.CASES if not case.exact]
 print("geometric mean, ReLU behind a mask, differs by more than 0.01:         ",
       all(bool(gap > 0.01) for gap in inexact))
