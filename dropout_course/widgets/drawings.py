@@ -321,7 +321,8 @@ def draw_layers(view: LayerView) -> str:
     return (
         '<table style="border-collapse:collapse;font-size:15px;line-height:1.4;'
         'color:var(--jp-content-font-color1,currentColor)">'
-        '<caption style="text-align:left;padding:4px 0">Inputs and outputs of each layer in two calls on one input'
+        '<caption style="text-align:left;padding:4px 0">'
+        "Inputs and outputs of each layer in two calls on one input"
         f"</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
