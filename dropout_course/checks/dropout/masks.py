@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dropout_course.checks.dropout.calls import (
@@ -152,8 +153,9 @@ def _independent_calls(evidence: DropoutEvidence) -> Failure | None:
     masks = sample.kept.reshape(REPEATS, -1)
     q = sample.keep_probability
     agree = q**2 + (1.0 - q) ** 2
-    signs = np.where(masks, np.float32(1.0), np.float32(-1.0))
-    agreements = (masks.shape[1] + signs @ signs.T) / 2.0
+    # By torch, which keeps to one thread here; NumPy's would wait for each other on a busy machine.
+    signs = torch.from_numpy(masks).to(torch.float32) * 2.0 - 1.0
+    agreements = ((masks.shape[1] + signs @ signs.T) / 2.0).numpy()
     pairs, starts, numbers = _calls_apart()
     agreed = np.rint(np.add.reduceat(agreements.ravel()[pairs], starts)).astype(np.int64)
     trials = numbers * masks.shape[1]
