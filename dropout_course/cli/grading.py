@@ -20,7 +20,7 @@ from dropout_course.grading.pipeline import Options, Releases, Summary
 from dropout_course.grading.pipeline import grade as grade_all
 from dropout_course.grading.regrading import Regraded
 from dropout_course.grading.regrading import regrade as regrade_all
-from dropout_course.grading.reports import Format, Reports
+from dropout_course.grading.reports import Format, Reports, present
 from dropout_course.grading.runner import Runner
 from dropout_course.grading.sandbox import NoSandbox, choose
 from dropout_course.grading.sources import NoSubmissions
@@ -89,7 +89,7 @@ def regrade(target: Path, *, dry_run: bool, workers: int | None) -> None:
                     progress=lambda: progress.advance(task),
                 )
             if not dry_run:
-                reports = Reports(target)
+                reports = Reports(target, present(target))
                 for change in regraded.changes:
                     for entry in gradebook.entries(student=change.student, lesson=change.lesson):
                         reports.write_feedback(entry)

@@ -25,6 +25,14 @@ class Format(StrEnum):
     HTML = "html"
 
 
+_FILES = {Format.CSV: "grades.csv", Format.JSON: "results.json", Format.HTML: "summary.html"}
+
+
+def present(folder: Path) -> tuple[Format, ...]:
+    """The formats that were written into a gradebook's folder before."""
+    return tuple(each for each in Format if (folder / _FILES[each]).exists())
+
+
 class Reports:
     """The reports in `folder`, in the given formats."""
 
@@ -50,21 +58,17 @@ class Reports:
 
         Returns the files that people open first.
         """
-        written = []
-        if Format.CSV in self._formats:
-            write_csv(self._folder / "grades.csv", gradebook.entries(), self._exercises(gradebook))
-            written.append(self._folder / "grades.csv")
-        if Format.JSON in self._formats:
-            write_json(self._folder / "results.json", gradebook.entries())
-            written.append(self._folder / "results.json")
-        if Format.HTML in self._formats:
+        paths = {each: self._folder / _FILES[each] for each in Format if each in self._formats}
+        if Format.CSV in paths:
+            write_csv(paths[Format.CSV], gradebook.entries(), self._exercises(gradebook))
+        if Format.JSON in paths:
+            write_json(paths[Format.JSON], gradebook.entries())
+        if Format.HTML in paths:
             for entry in gradebook.entries():
                 if not self._feedback(entry).exists():
                     self.write_feedback(entry)
-            text = summary(gradebook.entries(), self._titles)
-            write_text(self._folder / "summary.html", text)
-            written.append(self._folder / "summary.html")
-        return written
+            write_text(paths[Format.HTML], summary(gradebook.entries(), self._titles))
+        return list(paths.values())
 
     def _feedback(self, entry: Entry) -> Path:
         return self._folder / "feedback" / file_name(entry)

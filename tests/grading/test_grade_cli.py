@@ -90,6 +90,8 @@ def test_only_the_formats_asked_for(
     options = [part for name in formats for part in ("--format", name)]
     invoke("grade", place, "--out", tmp_path / "grades", *options)
     assert written(tmp_path / "grades") == expected | {"gradebook.sqlite"}
+    invoke("regrade", tmp_path / "grades")
+    assert written(tmp_path / "grades") == expected | {"gradebook.sqlite"}
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dropout_course.checks.verdict import Finding, Outcome, Verdict
+from dropout_course.course import EXERCISES
+from dropout_course.exercises.base import Kind
 from dropout_course.grading.assemble import PageCell, Shown
 from dropout_course.grading.gradebook import FILE, Entry, Gradebook, GradebookError, Known
-from dropout_course.grading.judging import Kept
+from dropout_course.grading.judging import Kept, fingerprint
 from dropout_course.grading.work import Status
 
 FINDINGS = (
@@ -128,3 +131,14 @@ def test_verdicts_are_stored_as_json_that_others_can_read(tmp_path: Path) -> Non
         add(book, an_entry())
     (text,) = sqlite3.connect(tmp_path / FILE).execute("SELECT verdict FROM verdicts").fetchone()
     assert json.loads(text)["findings"][0]["criterion"] == "scale"
+
+
+def test_a_plans_fingerprint_tells_what_is_asked() -> None:
+    seen = set()
+    for exercise in EXERCISES.values():
+        plans = [exercise.plan(np.random.default_rng(seed)) for seed in (1, 1, 2)]
+        one, same, other = map(fingerprint, plans)
+        assert one == same
+        assert one != other or exercise.kind is Kind.VALUE
+        seen.add(one)
+    assert len(seen) == len(EXERCISES)
