@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import types
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from dropout_course.checks.store import UnreadableRecord, encode
 from dropout_course.course import EXERCISES
 from dropout_course.grading.cells import Remark, as_python, run_cells
 from dropout_course.grading.frames import Kind, packed, packed_json, receive
+from dropout_course.grading.work import Engine
 
 LOADING = 0.5  # of the time allowed: what the cells may take, so that what they define is recorded
 RECORDING = 0.9  # of the time allowed: when the last record must be finished
@@ -67,20 +69,33 @@ def serve_submission(channel: socket.socket) -> None:
     _seed_afresh()
     work = json.loads(receive(channel).payload)
     timeout = float(work["timeout"])
+    if work["engine"] == Engine.NBVAL:
+        from dropout_course.grading.nbval_inside import serve
+
+        serve(channel, work["cells"], timeout, deadline=started + RECORDING * timeout)
+        return
     main, remarks = run_cells(work["cells"], limit=LOADING * timeout)
     _only(own)
     _regain_control()
-    _send_remarks(channel, remarks)
+    send_remarks(channel, remarks)
     channel.sendall(packed(Kind.LOADED))
-    asked = [(str(name), int(seed)) for name, seed in json.loads(receive(channel).payload)]
-    for done, (name, seed) in enumerate(asked):
-        left = RECORDING * timeout - (time.monotonic() - started)
-        limit = max(0.1, min(TIME_LIMIT, left / (len(asked) - done)))
-        answer = _recorded(main, name, seed, limit)
+    asked = json.loads(receive(channel).payload)
+    for answer in recorded(main, asked, started + RECORDING * timeout):
         _only(own)
         _regain_control()
         channel.sendall(answer)
     channel.sendall(packed(Kind.DONE))
+
+
+def recorded(
+    main: types.ModuleType, asked: Sequence[tuple[str, int]], deadline: float
+) -> Iterator[bytes]:
+    """Record each exercise asked for, by id and seed; its frame, or one that says why there is
+    none. Together they take until `deadline` (time.monotonic) at most."""
+    for done, (name, seed) in enumerate(asked):
+        left = deadline - time.monotonic()
+        limit = max(0.1, min(TIME_LIMIT, left / (len(asked) - done)))
+        yield _recorded(main, name, seed, limit)
 
 
 def _recorded(main: types.ModuleType, name: str, seed: int, limit: float) -> bytes:
@@ -95,7 +110,8 @@ def _recorded(main: types.ModuleType, name: str, seed: int, limit: float) -> byt
     return packed(Kind.RECORD, name.encode() + b"\0" + data)
 
 
-def _send_remarks(channel: socket.socket, remarks: list[Remark]) -> None:
+def send_remarks(channel: socket.socket, remarks: list[Remark]) -> None:
+    """Tell what there is to say about the cells."""
     for remark in remarks[:_REMARKS]:
         content: list[Any] = [remark.kind, remark.cell, remark.text, remark.detail]
         channel.sendall(packed_json(Kind.NOTE, content))

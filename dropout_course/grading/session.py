@@ -206,7 +206,8 @@ def _ended_early(ending: Ending, limits: Limits, counts: str) -> tuple[Status, s
 
 
 def _content(work: Work) -> dict[str, Any]:
-    return {"cells": [cell.source for cell in work.cells], "timeout": work.timeout}
+    cells = [cell.source for cell in work.cells]
+    return {"cells": cells, "timeout": work.timeout, "engine": work.engine}
 
 
 def _plain(text: str) -> str:

@@ -17,6 +17,13 @@ class Status(StrEnum):
     REFUSED = "refused"
 
 
+class Engine(StrEnum):
+    """What runs a submission's cells: the confined process itself, or nbval with a kernel."""
+
+    FORK = "fork"
+    NBVAL = "nbval"
+
+
 @dataclass(frozen=True)
 class CodeCell:
     """A code cell to run; `grade_id` is the nbgrader id where it has one."""
@@ -45,6 +52,7 @@ class Work:
     cells: tuple[CodeCell, ...]
     asked: tuple[Asked, ...]
     timeout: float = 60.0
+    engine: Engine = Engine.FORK
 
 
 @dataclass(frozen=True)
