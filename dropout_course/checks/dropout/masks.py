@@ -36,7 +36,8 @@ from dropout_course.checks.statistics import (
 )
 
 LARGE_SAMPLES = ("images", "large")
-LAG_ELEMENTS = 2**17  # of the large call at p = 0.5; more would only cost time
+LAG_ELEMENTS = 2**16  # of the large call at p = 0.5; more would only cost time
+LONGEST_LAG = LAG_ELEMENTS // 4  # up to which the stated correlation is sure to be seen
 NEEDLE = 256  # elements that must not come again in the same call
 PLACE_LEVEL = 0.9 * FALSE_ALARM  # of every-place, for places; its tests of values have the rest
 HINT = 5.0  # standard errors that make a hint
@@ -565,10 +566,12 @@ MASK_CRITERIA: tuple[Criterion[DropoutEvidence], ...] = (
         "A repeating mask trains far fewer subnetworks than there are",
         _patterns,
         Guarantee(
-            "Hoeffding's bound over all lags and mirror images of 131,072 elements at p = 0.5;"
+            f"Hoeffding's bound over all lags and mirror images of {LAG_ELEMENTS:,} elements at"
+            " p = 0.5; an exact search for the beginning of the mask further on;"
             " exact binomial tests of half against half",
             FALSE_ALARM,
-            f"a correlation of {LAG_CORRELATION} at one lag up to 65,536, or between the halves",
+            f"a correlation of {LAG_CORRELATION} at one lag up to {LONGEST_LAG:,}, or between the"
+            " halves",
             MISS,
         ),
     ),
