@@ -1,5 +1,5 @@
 """The command line: dropout-course lab | doctor | check | status | reset | build | grade | regrade
-| handout.
+| export | handout.
 
 Arguments, help texts and exit codes. What a command does lies in a module of its own, imported when
 it is called, so that `--help` and `lab` do not wait for torch.
@@ -156,8 +156,19 @@ class _Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     HTML = "html"
+    GRADESCOPE = "gradescope"
+    NBGRADER = "nbgrader"
+    CANVAS = "canvas"
+    MOODLE = "moodle"
+    JUNIT = "junit"
 
 
+class _Engine(StrEnum):
+    FORK = "fork"
+    NBVAL = "nbval"
+
+
+_REPORTS = (_Format.CSV, _Format.JSON, _Format.HTML)
 _LESSONS = "Only these lessons, by number or name; several with commas or by repeating the option."
 
 
@@ -177,6 +188,20 @@ def grade(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Submissions at a time; by default one a core.")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Grade on a Dask cluster: its scheduler, e.g. tcp://host:8786.",
+        ),
+    ] = None,
+    engine: Annotated[
+        _Engine,
+        typer.Option(
+            help="fork: a warmed process runs the cells. nbval: a fresh kernel for each submission;"
+            " slow, same verdicts."
+        ),
+    ] = _Engine.FORK,
     sandbox: Annotated[
         _Sandbox,
         typer.Option(
@@ -193,7 +218,11 @@ def grade(
     ] = None,
     formats: Annotated[
         list[_Format] | None,
-        typer.Option("--format", help="What to write beside the gradebook; by default all."),
+        typer.Option(
+            "--format",
+            help="What to write beside the gradebook, by default csv, json and html; the others are"
+            " for other programs, as `export` writes them.",
+        ),
     ] = None,
     released: Annotated[
         Path | None,
@@ -215,17 +244,19 @@ def grade(
       dropout-course grade download.zip --out grades --lessons 03
     """
     from dropout_course.cli.grading import grade as run
-    from dropout_course.grading.reports import Format
+    from dropout_course.grading.work import Engine
 
     run(
         submissions,
         target,
         lessons=lessons or (),
         workers=workers,
+        scheduler=scheduler,
+        engine=Engine(engine.value),
         sandbox=sandbox.value,
         timeout=timeout,
         seed=seed,
-        formats=[Format(each.value) for each in formats or ()],
+        formats=[each.value for each in formats or ()],
         released=released,
     )
 
@@ -252,6 +283,46 @@ def regrade(
     from dropout_course.cli.grading import regrade as run
 
     run(grades, dry_run=dry_run, workers=workers)
+
+
+@app.command()
+def export(
+    grades: Annotated[Path, typer.Argument(help="The folder that `grade` wrote.")],
+    formats: Annotated[
+        list[_Format],
+        typer.Option(
+            "--format", help="gradescope, nbgrader, canvas, moodle or junit; may be repeated."
+        ),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where to write, by default GRADES/exports. An nbgrader course's folder has its"
+            " gradebook.db brought up to date.",
+        ),
+    ] = None,
+) -> None:
+    """Write the grades as other programs take them.
+
+    gradescope: results.json for each submission, and an autograder's
+    folder. nbgrader: gradebook.db. canvas, moodle: CSV files to import.
+    junit: one XML file.
+
+    Examples:
+      dropout-course export grades --format canvas
+      dropout-course export grades --format nbgrader --out my-course
+    """
+    from dropout_course.cli.grading import export as run
+
+    if reports := [each.value for each in formats if each in _REPORTS]:
+        raise typer.BadParameter(
+            f"{reports[0]} is written by `grade` and `regrade`; choose gradescope, nbgrader,"
+            " canvas, moodle or junit.",
+            param_hint="--format",
+        )
+    run(grades, formats=[each.value for each in formats], folder=target)
 
 
 @app.command()

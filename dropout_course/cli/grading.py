@@ -15,6 +15,11 @@ from rich.table import Table
 from dropout_course.cli.console import out, stop
 from dropout_course.course import UnknownLesson, find_lesson
 from dropout_course.grading import release
+from dropout_course.grading.cluster import ClusterError, ClusterRunner
+from dropout_course.grading.exports import ExportError
+from dropout_course.grading.exports import Format as Export
+from dropout_course.grading.exports import write as write_export
+from dropout_course.grading.exports.reading import grades_of
 from dropout_course.grading.gradebook import Entry, Gradebook, GradebookError
 from dropout_course.grading.pipeline import Options, Releases, Summary
 from dropout_course.grading.pipeline import grade as grade_all
@@ -24,7 +29,7 @@ from dropout_course.grading.reports import Format, Reports, present
 from dropout_course.grading.runner import Runner
 from dropout_course.grading.sandbox import NoSandbox, choose
 from dropout_course.grading.sources import NoSubmissions
-from dropout_course.grading.work import Status
+from dropout_course.grading.work import Engine, Status
 
 INTERRUPTED = 130
 _SHOWN = 40  # rows of a table
@@ -36,33 +41,42 @@ def grade(
     *,
     lessons: Sequence[str],
     workers: int | None,
+    scheduler: str | None,
+    engine: Engine,
     sandbox: str,
     timeout: float,
     seed: int | None,
-    formats: Sequence[Format],
+    formats: Sequence[str],
     released: Path | None,
 ) -> None:
     """Grade what is new or changed; exit with 2 where that cannot begin, 130 when interrupted."""
-    options = Options(lesson_ids(lessons), timeout, seed)
-    reports = Reports(target, formats or tuple(Format))
+    options = Options(lesson_ids(lessons), timeout, seed, engine)
+    kinds = tuple(kind for kind in Format if kind in formats)
+    reports = Reports(target, tuple(Format) if not formats else kinds)
+    exported = tuple(form for form in Export if form in formats)
     console = out()
     interrupted = False
     summary = None
     try:
-        chosen = choose(sandbox)
+        runner = _runner(scheduler, workers, sandbox)
         releases = _releases(released)
         with Gradebook(target) as gradebook:
             with _progress(console) as progress, _Watcher(progress, reports) as watcher:
                 try:
-                    with Runner(workers=workers or cores(), sandbox=chosen) as runner:
+                    with runner as running:
                         summary = grade_all(
-                            submissions, gradebook, releases, runner, options, watcher
+                            submissions, gradebook, releases, running, options, watcher
                         )
                 except KeyboardInterrupt:
                     interrupted = True
-            written = reports.write(gradebook)
+            written = [
+                *reports.write(gradebook),
+                *_exported(gradebook, exported, target / "exports"),
+            ]
     except (NoSandbox, NoSubmissions, GradebookError, release.ReleaseMissing) as error:
         stop(str(error))
+    except (ClusterError, ExportError) as error:
+        stop(str(error), code=1)
     except OSError as error:
         stop(f"{error.filename or target} could not be written ({error.strerror}).")
     if interrupted:
@@ -73,6 +87,42 @@ def grade(
         )
     if summary is not None:
         _tell(console, summary, written)
+
+
+def _runner(scheduler: str | None, workers: int | None, sandbox: str) -> Runner | ClusterRunner:
+    """Who runs the submissions: this machine, or the workers of a cluster."""
+    if scheduler is None:
+        return Runner(workers=workers or cores(), sandbox=choose(sandbox))
+    if workers is not None:
+        stop("--workers is for this machine, and a cluster's workers are its own: leave it out.")
+    return ClusterRunner(scheduler, sandbox=sandbox)
+
+
+def export(target: Path, *, formats: Sequence[str], folder: Path | None) -> None:
+    """Write the gradebook in other programs' formats."""
+    try:
+        with Gradebook(target, create=False) as gradebook:
+            written = _exported(
+                gradebook, [Export(name) for name in formats], folder or target / "exports"
+            )
+    except GradebookError as error:
+        stop(str(error))
+    except ExportError as error:
+        stop(str(error), code=1)
+    except OSError as error:
+        stop(f"{error.filename or target} could not be written ({error.strerror}).")
+    for path in written:
+        _say_written(path)
+
+
+def _exported(gradebook: Gradebook, formats: Sequence[Export], folder: Path) -> list[Path]:
+    """Write each format; the files, or the folders of many."""
+    if not formats:
+        return []
+    grades = grades_of(gradebook)
+    written = [path for form in formats for path in write_export(grades, form, folder)]
+    tops = dict.fromkeys(folder / path.relative_to(folder).parts[0] for path in written)
+    return list(tops)
 
 
 def regrade(target: Path, *, dry_run: bool, workers: int | None) -> None:
@@ -197,7 +247,11 @@ def _tell(console: Console, summary: Summary, written: Sequence[Path]) -> None:
             soft_wrap=True,
         )
     for path in written:
-        console.print(f"wrote {path}", markup=False, soft_wrap=True)
+        _say_written(path)
+
+
+def _say_written(path: Path) -> None:
+    out().print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
 def _tell_changes(console: Console, regraded: Regraded) -> None:

@@ -22,7 +22,7 @@ from dropout_course.grading.notebook import Cell, Notebook, parse
 from dropout_course.grading.release import Release, digest
 from dropout_course.grading.sources import Refused, Unreadable
 from dropout_course.grading.submission import Submission, find
-from dropout_course.grading.work import Recorded, Status, Work
+from dropout_course.grading.work import Engine, Recorded, Status, Work
 
 
 class Runner(Protocol):
@@ -34,11 +34,13 @@ class Runner(Protocol):
 @dataclass(frozen=True)
 class Options:
     """How to grade. `wanted` are ids of lessons, all where empty; `timeout` is in seconds a
-    submission; with `seed` the checks' random inputs are the same at every run."""
+    submission; with `seed` the checks' random inputs are the same at every run; `engine` runs
+    the cells."""
 
     wanted: tuple[str, ...] = ()
     timeout: float = 60.0
     seed: int | None = None
+    engine: Engine = Engine.FORK
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def _works(
             prepared.assembled.cells,
             judging.ask(lesson, submission.student, run.options.seed),
             run.options.timeout,
+            run.options.engine,
         )
 
 
