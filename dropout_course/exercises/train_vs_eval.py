@@ -57,7 +57,8 @@ def _modes_left_alone(evidence: Evidence) -> Failure | None:
     shown = next(iter(changed))
     # A call that raised says something of its own only where the others are right.
     model, _ = _model_and_x(evidence, shown)
-    parts = [path.rpartition(".")[0] or "the model itself" for path in changed[shown]]
+    owners = [path.rpartition(".")[0] for path in changed[shown]]
+    parts = [f"submodule {owner}" if owner else "the model itself" for owner in owners]
     raised = evidence.seen(shown).error is not None
     return Failure(
         evidence.called(shown) + (", which raises" * raised),

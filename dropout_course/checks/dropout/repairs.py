@@ -238,7 +238,16 @@ def _switching(evidence: RepairEvidence) -> Failure | None:
         if training
         else "none dropped: the module is in eval mode",
         _name_switching(evidence, wrong),
+        why=_why_switching(evidence),
     )
+
+
+def _why_switching(evidence: RepairEvidence) -> str:
+    """A better reason than who switched, where no switch has any effect."""
+    dropping = [evidence.drops(name) for name, _, _ in SWITCHES]
+    if all(dropping):
+        return "The same request must get the same answer, and from the whole model"
+    return "" if any(dropping) else "A model that trains without dropout is another model"
 
 
 def _name_switching(evidence: RepairEvidence, wrong: list[str]) -> str:
