@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.zoo.campaign import (
+    LEADING,
     Result,
     Tally,
     Task,
     animals,
     draw,
     examine,
+    is_leading,
     main,
     markdown,
     mistakes,
@@ -82,7 +84,7 @@ def test_the_report_and_the_figure_are_the_same_bytes_each_time(tmp_path: Path) 
 
 def test_every_implementation_gets_all_its_seeds_once() -> None:
     seeds: dict[str, list[int]] = {}
-    for task in tasks(style_seeds=120, mutant_seeds=3):
+    for task in tasks(style_seeds=120, mutant_seeds=3, all_styles=True):
         seeds.setdefault(task.animal, []).extend(task.seeds)
     assert list(seeds) == list(animals())
     assert len(seeds) == len(MUTANTS) + len(STYLES)
@@ -99,3 +101,11 @@ def test_too_few_seeds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--style-seeds", "0"])
     assert "at least 1" in capsys.readouterr().err
+
+
+def test_at_least_fifteen_styles_of_a_dropout_get_all_seeds_and_every_exercise_has_some() -> None:
+    leading = [style for style in STYLES if is_leading(style)]
+    assert sum(style.exercise == "inverted_dropout" for style in leading) >= 15
+    assert {style.exercise for style in leading} == {style.exercise for style in STYLES}
+    named = {f"{exercise}/{name}" for exercise, names in LEADING.items() for name in names}
+    assert named <= {style.id for style in STYLES}

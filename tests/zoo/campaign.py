@@ -33,6 +33,37 @@ STYLE_SEEDS, MUTANT_SEEDS = 2_000, 50
 CHUNK = 50  # seeds of a style that one task examines
 PATIENCE, IMPATIENCE = 60.0, 1.0  # seconds a check; the latter for mutants that never end
 
+# Whose styles are many: those that get the campaign's seeds, each drawing, scaling or dropping in a
+# way of its own. The others differ from one of these in a detail; the ordinary tests meet them, and
+# so does the campaign with --all-styles, which then takes over an hour.
+LEADING = {
+    "inverted_dropout": (
+        "rand-at-least-p",
+        "rand-below-keep",
+        "float32-mask",
+        "bernoulli-fill",
+        "torch-bernoulli",
+        "distributions",
+        "not-dropped",
+        "where",
+        "masked-fill",
+        "scale-first",
+        "boolean-index",
+        "early-returns",
+        "autograd-function",
+        "generator-aware",
+        "scripted",
+    ),
+    "InvertedDropout": (
+        "rand-at-least-p",
+        "class-checks-p",
+        "class-mask-method",
+        "class-calls-super",
+    ),
+    "standard_dropout": ("multiplies", "where", "bernoulli-fill", "autograd-function"),
+    "StandardDropout": ("multiplies", "class-mask-method", "class-calls-super"),
+}
+
 
 @dataclass
 class Tally:
@@ -67,9 +98,20 @@ def animals() -> dict[str, Mutant | Style]:
     return {f"{type(animal).__name__} {animal.id}": animal for animal in (*MUTANTS, *STYLES)}
 
 
-def tasks(style_seeds: int, mutant_seeds: int) -> Iterator[Task]:
+def is_leading(animal: Mutant | Style) -> bool:
+    """Whether the campaign examines it unless asked for all styles."""
+    if isinstance(animal, Mutant) or animal.exercise not in LEADING:
+        return True
+    return _short(animal) in LEADING[animal.exercise]
+
+
+def chosen(all_styles: bool) -> dict[str, Mutant | Style]:
+    return {name: one for name, one in animals().items() if all_styles or is_leading(one)}
+
+
+def tasks(style_seeds: int, mutant_seeds: int, all_styles: bool = False) -> Iterator[Task]:
     """A mutant is examined by one process in one go: it may keep a mask between its seeds."""
-    for name, animal in animals().items():
+    for name, animal in chosen(all_styles).items():
         if isinstance(animal, Mutant):
             yield Task(name, range(mutant_seeds))
         else:
@@ -106,16 +148,19 @@ def prepare() -> None:
     logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
 
 
-def run(style_seeds: int, mutant_seeds: int, workers: int) -> dict[str, Tally]:
+def run(
+    style_seeds: int, mutant_seeds: int, workers: int, all_styles: bool = False
+) -> dict[str, Tally]:
     """Examine all of them in parallel; the answer does not depend on who finishes first."""
-    found = {name: Tally() for name in animals()}
+    found = {name: Tally() for name in chosen(all_styles)}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     with (
         Progress(*columns, TimeRemainingColumn(), console=console) as progress,
         ProcessPoolExecutor(workers, get_context("spawn"), prepare) as pool,
     ):
-        pending = {pool.submit(examine, task): task for task in tasks(style_seeds, mutant_seeds)}
+        todo = tasks(style_seeds, mutant_seeds, all_styles)
+        pending = {pool.submit(examine, task): task for task in todo}
         runs = sum(len(task.seeds) for task in pending.values())
         bar = progress.add_task(f"{len(found)} implementations", total=runs)
         for future in as_completed(pending):
@@ -134,7 +179,7 @@ class Result:
 
     @classmethod
     def of(cls, found: dict[str, Tally]) -> Result:
-        pairs = [(animal, found[name]) for name, animal in animals().items()]
+        pairs = [(animals()[name], tally) for name, tally in found.items()]
         return cls(
             tuple((a, tally) for a, tally in pairs if isinstance(a, Mutant)),
             tuple((a, tally) for a, tally in pairs if isinstance(a, Style)),
@@ -189,12 +234,15 @@ class Result:
 
 def markdown(result: Result, style_seeds: int, mutant_seeds: int) -> str:
     """The report: totals, then one matrix an exercise."""
+    others = len(STYLES) - len(result.styles)
     lines = [
         "# The judge is proven",
         "",
         f"`make zoo` examines each of {len(result.mutants)} wrong implementations (mutants) with"
         f" {mutant_seeds} seeds and each of {len(result.styles)} right ones (styles) with"
-        f" {style_seeds:,}, and writes this page.",
+        f" {style_seeds:,}, and writes this page."
+        + (f" {others} more styles differ from one of these in a detail:" if others > 0 else "")
+        + (" the ordinary tests meet them." if others > 0 else ""),
         "",
         "![Which criteria each misconception fails](zoo.svg)",
         "",
@@ -341,8 +389,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutant-seeds", type=_positive, default=_env("MUTANT", MUTANT_SEEDS))
     parser.add_argument("--workers", type=_positive, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=DOCS, help="a folder (default: docs)")
+    parser.add_argument("--all-styles", action="store_true", help="also those that differ little")
     options = parser.parse_args(arguments)
-    result = Result.of(run(options.style_seeds, options.mutant_seeds, options.workers))
+    seeds = options.style_seeds, options.mutant_seeds
+    result = Result.of(run(*seeds, options.workers, options.all_styles))
     options.output.mkdir(parents=True, exist_ok=True)
     report = markdown(result, options.style_seeds, options.mutant_seeds)
     (options.output / "zoo.md").write_text(report, "utf-8")
