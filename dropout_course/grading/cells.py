@@ -21,6 +21,7 @@ from typing import Any
 from dropout_course.checks.isolation import LimitedText, TimeLimitReached, time_limit
 
 _TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_SHARE = 0.7  # of the time that is left: what one cell may take
 PRINTED = 100_000  # characters of output above which it is remarked upon
 _WITHOUT_EFFECT = (
     "matplotlib",
@@ -52,7 +53,7 @@ def run_cells(sources: Sequence[str], *, limit: float) -> tuple[types.ModuleType
     """Run the cells within `limit` seconds; return the module that holds what they defined.
 
     A cell that raises does not keep the next from running; nor does one that never ends, since each
-    may take half of the time that is left.
+    may take a part of the time that is left.
     """
     main = types.ModuleType("__main__")
     shell = _Shell(main)
@@ -66,7 +67,7 @@ def run_cells(sources: Sequence[str], *, limit: float) -> tuple[types.ModuleType
     for number, source in enumerate(sources, start=1):
         shell.cell = number
         left = max(deadline - time.monotonic(), 0.02)
-        shell.remarks += _run_cell(shell, source, left / 2)
+        shell.remarks += _run_cell(shell, source, _SHARE * left)
     if output.characters > PRINTED:
         shell.remarks.append(Remark(0, "printed", str(output.characters)))
     return main, shell.remarks

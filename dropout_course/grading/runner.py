@@ -21,7 +21,7 @@ from typing import TypeAlias
 from dropout_course.grading.limits import Limits
 from dropout_course.grading.sandbox import NoSandbox, Sandbox, bwrap_namespaces
 from dropout_course.grading.session import Session
-from dropout_course.grading.work import Recorded, Work
+from dropout_course.grading.work import Recorded, Status, Work
 from dropout_course.grading.worker import (
     STARTING,
     PlainWorker,
@@ -33,7 +33,7 @@ from dropout_course.grading.worker import (
 _Result: TypeAlias = tuple[Work, Recorded] | BaseException
 _TICK = 0.02  # seconds between two looks at fresh processes, which tell nobody that they ended
 _ENDING = 10.0  # seconds that a process may take to end once it was told to
-_TRIES = 2  # of a submission whose worker was lost
+_TRIES = 2  # of a submission that crashed, or whose worker was lost
 _FAILED_STARTS = 3  # in a row: a worker would not start again either
 
 
@@ -219,7 +219,10 @@ class _Loop:
         if session.sending and not session.finished:
             session.send()
         if ending is not None:
-            self._conclude(slot, session.recorded(ending, self._limits_of(session.work)))
+            recorded = session.recorded(ending, self._limits_of(session.work))
+            if recorded.status is Status.CRASHED and not ending.exceeded and self._again(slot):
+                return
+            self._conclude(slot, recorded)
         elif not session.finished and time.monotonic() > session.deadline:
             session.time_out()
         if session.finished and slot.told_to_end is None and ending is None:
@@ -237,12 +240,7 @@ class _Loop:
 
     def _replace(self, slot: _Slot, why: str) -> None:
         if slot.session is not None and slot.job is not None:
-            if slot.job.tries < _TRIES and not slot.session.decided:
-                # What befell the worker need not be this submission's doing.
-                slot.session.channel.close()
-                self._jobs.appendleft(replace(slot.job, tries=slot.job.tries + 1))
-                slot.job = slot.session = slot.told_to_end = None
-            else:
+            if slot.session.decided or not self._again(slot):
                 recorded = slot.session.recorded(None, self._limits_of(slot.session.work))
                 self._conclude(slot, recorded)
         elif not slot.worker.ready:
@@ -251,6 +249,15 @@ class _Loop:
         if self._failed_starts >= _FAILED_STARTS:
             raise NoSandbox(f"No worker could be started: {why}.")
         slot.worker = self._new_worker()
+
+    def _again(self, slot: _Slot) -> bool:
+        """Put the submission back, once: what befell it need not be its own doing."""
+        if slot.session is None or slot.job is None or slot.job.tries >= _TRIES:
+            return False
+        slot.session.channel.close()
+        self._jobs.appendleft(replace(slot.job, tries=slot.job.tries + 1))
+        slot.job = slot.session = slot.told_to_end = None
+        return True
 
     def _new_worker(self) -> Worker:
         if self._namespaces is None:

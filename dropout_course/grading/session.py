@@ -137,6 +137,8 @@ class Session:
                 self._said[exercise] = f"{exercise} is not defined after all cells were run."
             case ["unrecorded", str(exercise), str(why)] if self._is_asked(exercise):
                 self._said[exercise] = f"{exercise} could not be recorded: {_plain(why)}."
+            case ["failed", str(what)]:
+                self._keep(f"The recording itself failed: {_plain(what)}")
             case ["printed", 0, str(count), _] if count.isdecimal():
                 self._keep(f"The cells printed {int(count[:18]):,} characters; none are kept.")
             case [str(kind), int(cell), str(text), str(detail)] if self._is_cell(cell):
