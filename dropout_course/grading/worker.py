@@ -97,11 +97,14 @@ class WarmWorker:
             raise WorkerLost(str(why)) from why
         if not data:
             raise WorkerLost(self._last_words())
-        news = json.loads(data)
-        if "ended" in news:
-            self._ending = Ending(news["ended"], news["cpu"], news["why"])
-        elif news["trouble"]:
-            raise NoSandbox(f"Submissions cannot be shut in: {news['trouble']}.")
+        try:
+            news = json.loads(data)
+            if "ended" in news:
+                self._ending = Ending(news["ended"], news["cpu"], news["why"])
+            elif news["trouble"]:
+                raise NoSandbox(f"Submissions cannot be shut in: {news['trouble']}.")
+        except (ValueError, KeyError, TypeError) as why:
+            raise WorkerLost(f"it answered oddly: {why}") from why
         self.ready = True
 
     def start(self, limits: Limits) -> socket.socket:
