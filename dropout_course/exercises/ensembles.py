@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dropout_course.checks.common import untouched
 from dropout_course.checks.dropout.calls import random_p
 from dropout_course.checks.evidence import Evidence
 from dropout_course.checks.judge import Criterion, Failure, Findings, apply, raised_failure
@@ -40,18 +41,6 @@ def _answers(
             return Failure(called, f"a {name}", expected, "wrong-type")
         if value.shape != shape:
             return Failure(called, f"a tensor of shape {list(value.shape)}", expected, misshapen)
-    return None
-
-
-def _inputs_untouched(evidence: Evidence) -> Failure | None:
-    for step in evidence.plan:
-        if evidence.seen(step.name).inputs_changed:
-            return Failure(
-                evidence.called(step.name),
-                "an input was changed",
-                "the inputs as they were",
-                "changes-its-input",
-            )
     return None
 
 
@@ -319,7 +308,10 @@ PROBABILITY_CRITERIA: tuple[Criterion[Evidence], ...] = (
         _certain,
     ),
     Criterion(
-        "in-place", "masks are left as they were", "They are needed again", _inputs_untouched
+        "in-place",
+        "masks are left as they were",
+        "They are needed again",
+        untouched("an input was changed", "the inputs as they were"),
     ),
 )
 
@@ -522,7 +514,7 @@ MEAN_CRITERIA: tuple[Criterion[Evidence], ...] = (
         "in-place",
         "probabilities and weights are left as they were",
         "The same predictions go into the arithmetic mean next",
-        _inputs_untouched,
+        untouched("an input was changed", "the inputs as they were"),
     ),
 )
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dropout_course.checks.common import untouched
 from dropout_course.checks.dropout.calls import dropout_plan, normal, random_p
 from dropout_course.checks.dropout.criteria import (
     function_criteria,
@@ -157,18 +158,6 @@ def _dtype(evidence: Evidence) -> Failure | None:
     return None
 
 
-def _untouched(evidence: Evidence) -> Failure | None:
-    for step in evidence.plan:
-        if evidence.seen(step.name).inputs_changed:
-            return Failure(
-                evidence.called(step.name),
-                "grad_output or mask was changed",
-                "a new tensor; the inputs as they were",
-                "changes-its-input",
-            )
-    return None
-
-
 BACKWARD_CRITERIA: tuple[Criterion[Evidence], ...] = (
     Criterion(
         "answers",
@@ -198,7 +187,7 @@ BACKWARD_CRITERIA: tuple[Criterion[Evidence], ...] = (
         "in-place",
         "grad_output and mask are left as they were",
         "Autograd may hand the same gradient to somebody else",
-        _untouched,
+        untouched("grad_output or mask was changed", "a new tensor; the inputs as they were"),
     ),
 )
 

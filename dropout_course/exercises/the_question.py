@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dropout_course.checks.common import untouched
 from dropout_course.checks.dropout.calls import few_values
 from dropout_course.checks.dropout.evidence import as_numpy
 from dropout_course.checks.evidence import COARSE, TOLERANCE, Evidence, told_apart
@@ -168,18 +169,6 @@ def _dtype(evidence: Evidence) -> Failure | None:
     return None
 
 
-def _untouched(evidence: Evidence) -> Failure | None:
-    for step in evidence.plan:
-        if evidence.seen(step.name).inputs_changed:
-            return Failure(
-                evidence.called(step.name),
-                "an input was changed",
-                "a new tensor; activations and mask as they were",
-                "changes-its-input",
-            )
-    return None
-
-
 MASK_CRITERIA: tuple[Criterion[Evidence], ...] = (
     Criterion(
         "answers",
@@ -209,7 +198,7 @@ MASK_CRITERIA: tuple[Criterion[Evidence], ...] = (
         "in-place",
         "activations and mask are left as they were",
         "The backward pass needs the same mask again",
-        _untouched,
+        untouched("an input was changed", "a new tensor; activations and mask as they were"),
     ),
 )
 

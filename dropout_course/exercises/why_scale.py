@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dropout_course.checks.common import untouched
 from dropout_course.checks.dropout.calls import normal, random_p
 from dropout_course.checks.evidence import TOLERANCE, Evidence
 from dropout_course.checks.judge import Criterion, Failure, Findings, Missing, apply, raised_failure
@@ -229,15 +230,6 @@ def _moments_dtype(evidence: Evidence) -> Failure | None:
     return None
 
 
-def _x_untouched(evidence: Evidence) -> Failure | None:
-    for step in evidence.plan:
-        if evidence.seen(step.name).inputs_changed:
-            return Failure(
-                evidence.called(step.name), "x was changed", "x as it was", "changes-its-input"
-            )
-    return None
-
-
 MOMENTS_CRITERIA: tuple[Criterion[Evidence], ...] = (
     Criterion(
         "answers",
@@ -275,7 +267,12 @@ MOMENTS_CRITERIA: tuple[Criterion[Evidence], ...] = (
         "A result in another precision spreads through everything that is computed with it",
         _moments_dtype,
     ),
-    Criterion("in-place", "x is left as it was", "Somebody else may still need x", _x_untouched),
+    Criterion(
+        "in-place",
+        "x is left as it was",
+        "Somebody else may still need x",
+        untouched("x was changed", "x as it was"),
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dropout_course.checks.common import untouched
 from dropout_course.checks.dropout.calls import DTYPES, EMPTY, LARGER_SHAPES, SHAPES
 from dropout_course.checks.dropout.evidence import DropoutEvidence
 from dropout_course.checks.elsewhere import MIXED
@@ -103,19 +104,6 @@ def _library(evidence: DropoutEvidence) -> Failure | None:
                 f"torch's own {seen.library_calls[0]} was called",
                 "a mask that you draw yourself",
                 "calls-the-library",
-            )
-    return None
-
-
-def _in_place(evidence: DropoutEvidence) -> Failure | None:
-    for step in evidence.plan:
-        seen = evidence.record.get(step.name)
-        if seen is not None and seen.inputs_changed:
-            return Failure(
-                evidence.called(step.name),
-                "x itself was changed",
-                "a new tensor; x as it was",
-                "changes-its-input",
             )
     return None
 
@@ -277,7 +265,7 @@ IN_PLACE = Criterion[DropoutEvidence](
     "in-place",
     "the input is left as it was",
     "Somebody else may still need x: the residual path, or autograd",
-    _in_place,
+    untouched("x itself was changed", "a new tensor; x as it was"),
 )
 MANNERS: tuple[Criterion[DropoutEvidence], ...] = (
     Criterion(

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dropout_course.checks.common import untouched
 from dropout_course.checks.dropout.calls import random_p
 from dropout_course.checks.dropout.evidence import as_numpy, percent
 from dropout_course.checks.dropout.inside import Layout, Setting
@@ -512,15 +513,6 @@ def _expected_gradient(evidence: RepairEvidence, name: str) -> Tensor:
         return torch.autograd.grad(loss, x)[0]
 
 
-def _untouched(evidence: RepairEvidence) -> Failure | None:
-    for step in evidence.plan:
-        if evidence.seen(step.name).inputs_changed:
-            return Failure(
-                evidence.called(step.name), "x was changed", "x as it was", "changes-its-input"
-            )
-    return None
-
-
 def repair_criteria(layout: Layout) -> tuple[Criterion[RepairEvidence], ...]:
     """The criteria of a repaired class, in the order in which they are told."""
     elements = layout.element
@@ -617,7 +609,12 @@ def repair_criteria(layout: Layout) -> tuple[Criterion[RepairEvidence], ...]:
             "Saliency maps and adversarial examples differentiate a net in eval mode",
             _gradients,
         ),
-        Criterion("in-place", "x is left as it was", "Somebody else may still need x", _untouched),
+        Criterion(
+            "in-place",
+            "x is left as it was",
+            "Somebody else may still need x",
+            untouched("x was changed", "x as it was"),
+        ),
     )
 
 
