@@ -17,11 +17,17 @@ from dropout_course.grading.cluster import ClusterError, ClusterRunner, Patience
 from dropout_course.grading.runner import Runner
 from dropout_course.grading.sandbox import choose
 from dropout_course.grading.work import CodeCell, Recorded, Status, Work
+from tests.grading.submissions import bwrap_or_skip
 
 LESSON = find_lesson("00")
 RIGHT = "def keep_probability(p):\n    return 1 - p"
 WRONG = "def keep_probability(p):\n    return p"
-SANDBOX = "auto"
+SANDBOX = "bwrap"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sandbox() -> None:
+    bwrap_or_skip()
 
 
 def work(student: str, source: str, *, timeout: float = 60.0) -> Work:

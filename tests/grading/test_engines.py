@@ -18,8 +18,8 @@ from dropout_course.checks.verdict import Verdict
 from dropout_course.course import EXERCISES, LESSONS
 from dropout_course.grading import judging
 from dropout_course.grading.runner import Runner
-from dropout_course.grading.sandbox import choose
 from dropout_course.grading.work import Asked, CodeCell, Engine, Recorded, Status, Work
+from tests.grading.submissions import bwrap_or_skip
 from tests.zoo.catalogue import MUTANTS, STYLES
 
 # One creature in so many of lessons 00 to 03; ENGINES_STEP=1 takes all, at seconds for each.
@@ -34,7 +34,7 @@ SEED = 20_140_601
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    with Runner(workers=1, sandbox=choose("auto")) as runner:
+    with Runner(workers=1, sandbox=bwrap_or_skip()) as runner:
         yield runner
 
 
