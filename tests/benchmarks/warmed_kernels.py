@@ -37,16 +37,16 @@ def serve(orders: socket.socket) -> None:
     torch.set_num_threads(1)
     while order := orders.recv(65536):
         arguments, folder = json.loads(order)
-        pid = os.fork()
-        if pid == 0:
+        if os.fork() == 0:
+            # In a group of its own before its id is known: jupyter_client ends whole groups.
+            os.setsid()
+            orders.sendall(str(os.getpid()).encode())
             orders.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.setsid()
             os.chdir(folder)
             torch.seed()
             IPKernelApp.launch_instance(argv=arguments)
             os._exit(0)
-        orders.sendall(str(pid).encode())
     os._exit(0)
 
 
