@@ -36,17 +36,17 @@ def module_of(function):
     return Dropout
 
 
-for enclosure, functions in (
-    (INVERTED, inverted_functions.ZOO),
-    (STANDARD, standard_functions.ZOO),
+for enclosure, functions, share in (
+    (INVERTED, inverted_functions.ZOO, 5),
+    (STANDARD, standard_functions.ZOO, 2),
 ):
     for mutant in functions.mutants:
         name = mutant.id.partition("/")[2]
         if name not in FUNCTIONS_ONLY:
             made = module_of(mutant.target)
             enclosure.add_mutant(name, made, mutant.author, *mutant.named)
-    # A few of them: what a class adds is the same whichever function it calls.
-    for style in functions.styles[::5]:
+    # A share of them: what a class adds is the same whichever function it calls.
+    for style in functions.styles[::share]:
         enclosure.add_style(style.id.partition("/")[2], module_of(style.target), style.about)
 
 
