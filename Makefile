@@ -43,6 +43,6 @@ $(LEARNER): constraints.txt pyproject.toml
 	@touch $@
 
 $(AUTHOR): $(LEARNER)
-	@echo "About to download into .venv, for tests and authoring: about 30 packages (110 MB)."
+	@echo "About to download into .venv, for tests and authoring: about 45 packages (130 MB)."
 	$(PIP) install --constraint constraints.txt --editable '.[test,dev,grade]'
 	@touch $@

@@ -135,18 +135,20 @@ class ClusterRunner:
     def _launch(self, flight: _Flight, away_from: str = "") -> None:
         from dropout_course.grading.station import record
 
-        others = [address for address in self._client.nthreads() if address != away_from]
         key = f"{self._name}-{uuid.uuid4().hex}"
         flight.since = time.monotonic()
-        future = self._client.submit(
-            record,
-            self._name,
-            flight.work,
-            key=key,
-            pure=False,
-            workers=others if away_from and others else None,
-            allow_other_workers=bool(away_from and others),
-        )
+        with self._reaching():
+            others = [address for address in self._client.nthreads() if address != away_from]
+            elsewhere = bool(away_from and others)
+            future = self._client.submit(
+                record,
+                self._name,
+                flight.work,
+                key=key,
+                pure=False,
+                workers=others if elsewhere else None,
+                allow_other_workers=elsewhere,
+            )
         flight.futures.append(future)
         self._flights[key] = flight
         future.add_done_callback(self._done.put)
@@ -157,10 +159,7 @@ class ClusterRunner:
         if flight is None:
             return None  # its twin was faster
         if future.status == "cancelled" or self._client.status != "running":
-            raise ClusterError(
-                f"The connection to the scheduler at {self._address} was lost. What was graded is "
-                "stored; run the same command to go on."
-            )
+            raise self._lost()
         try:
             recorded: Recorded = future.result(timeout=self._patience.scheduler)
         except (ClusterError, NoSandbox) as why:
@@ -197,6 +196,20 @@ class ClusterRunner:
         processing = self._client.processing().items()
         return next((address for address, tasks in processing if keys & set(map(str, tasks))), "")
 
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Around what needs the scheduler: whatever a closed connection makes Dask raise."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as why:
+            raise self._lost() from why
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"The connection to the scheduler at {self._address} was lost. What was graded is "
+            "stored; run the same command to go on."
+        )
+
     # --- workers --------------------------------------------------------------------------------
 
     def _look(self) -> None:
@@ -205,10 +218,8 @@ class ClusterRunner:
         if now < self._looked + _LOOK:
             return
         self._looked = now
-        try:
+        with self._reaching():
             self._threads = sum(self._client.nthreads().values())
-        except (OSError, TimeoutError) as error:
-            raise ClusterError(f"The scheduler at {self._address} does not answer.") from error
         if self._threads:
             self._last_seen = now
         elif now > self._last_seen + self._patience.workers:

@@ -150,6 +150,16 @@ def test_a_cluster_without_workers_is_said_in_a_sentence() -> None:
         collected(runner, some(1))
 
 
+def test_a_scheduler_that_goes_away_ends_the_run_with_a_sentence() -> None:
+    patience = Patience(scheduler=5)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        runner = ClusterRunner(cluster.scheduler_address, sandbox=SANDBOX, patience=patience)
+        with pytest.raises(ClusterError, match="run the same command to go on"), runner:
+            for number, _ in enumerate(runner.run(some(50))):
+                if number == 0:
+                    cluster.close()
+
+
 def test_another_edition_on_the_workers_is_refused(
     cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
