@@ -59,6 +59,13 @@ def some(number: int) -> list[Work]:
     return [work(f"s{n:02}", RIGHT if n % 3 else WRONG) for n in range(number)]
 
 
+def close_after_the_first(cluster: LocalCluster, runner: ClusterRunner) -> None:
+    with runner:
+        for number, _ in enumerate(runner.run(some(50))):
+            if number == 0:
+                cluster.close()
+
+
 def test_a_cluster_gives_the_results_of_one_machine(cluster: LocalCluster) -> None:
     works = some(8)
     with ClusterRunner(cluster.scheduler_address, sandbox=SANDBOX) as runner:
@@ -154,10 +161,8 @@ def test_a_scheduler_that_goes_away_ends_the_run_with_a_sentence() -> None:
     patience = Patience(scheduler=5)
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         runner = ClusterRunner(cluster.scheduler_address, sandbox=SANDBOX, patience=patience)
-        with pytest.raises(ClusterError, match="run the same command to go on"), runner:
-            for number, _ in enumerate(runner.run(some(50))):
-                if number == 0:
-                    cluster.close()
+        with pytest.raises(ClusterError, match="run the same command to go on"):
+            close_after_the_first(cluster, runner)
 
 
 def test_another_edition_on_the_workers_is_refused(
