@@ -32,12 +32,16 @@ def seal() -> None:
     # An ordinary user's bubblewrap leaves the mounts to a namespace above ours: take a copy.
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        path, options = fields[4].encode().decode("unicode_escape"), fields[5].split(",")
+    for path, options in _mounts():
         if "rw" in options and path != "/proc":
             kept = sum(flag for name, flag in _KEPT.items() if name in options)
             kernel.mount("none", path, "", _READ_ONLY | kept)
+
+
+def _mounts() -> list[tuple[str, list[str]]]:
+    """What is mounted here, and how: paths and their options."""
+    lines = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return [(each[4].encode().decode("unicode_escape"), each[5].split(",")) for each in lines]
 
 
 def start_confined(serve: Callable[[], None], keep: int, limits: Limits) -> int:
@@ -115,9 +119,17 @@ def _own_mounts(limits: Limits) -> None:
         # It stays root, who may write to these even without capabilities.
         for name in ("sys", "sysrq-trigger", "irq", "bus"):
             _make_read_only(f"/proc/{name}")
+    below = [path for path, _ in _mounts() if any(path.startswith(f"{p}/") for p in WRITABLE)]
+    shown = {path: os.open(path, os.O_PATH) for path in below}
     for place in WRITABLE:
         options = f"size={limits.disk},nr_inodes={limits.files},mode=1777"
         kernel.mount("tmpfs", place, "tmpfs", safe, options)
+    for path, held in shown.items():
+        # A Python environment may stand below /tmp: the new /tmp must not hide it.
+        Path(path).mkdir(mode=0o755, parents=True, exist_ok=True)
+        kernel.mount(f"/proc/self/fd/{held}", path, "", kernel.MS_BIND)
+        kernel.mount("none", path, "", _READ_ONLY | safe)
+        os.close(held)
     os.chdir(HOME)
 
 
