@@ -150,9 +150,9 @@ def open_lesson(
         color_scheme="dark" if scheme == "dark" else "light",
     )
     page = context.new_page()
-    # On a busy machine JupyterLab may ask about a kernel or a server that is only slow.
-    asked = page.locator(".jp-Dialog", has_text=re.compile("kernel|connection", re.IGNORECASE))
-    page.add_locator_handler(asked, lambda dialog: dialog.locator(".jp-mod-accept").click())
+    # On a busy machine JupyterLab may give a server up that is only slow.
+    asked = page.locator(".jp-Dialog", has_text="Connection")
+    page.add_locator_handler(asked, lambda dialog: dialog.locator("button").first.click())
     page.goto(address.replace("00_start", lesson))
     expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=PATIENCE)
     expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
