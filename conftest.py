@@ -22,8 +22,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     notebook = item.parent
     if hasattr(item, "cell_num") and getattr(notebook, "kernel", None) is None:
         os.environ["DROPOUT_COURSE_HOME"] = tempfile.mkdtemp(dir=_homes.name)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Two workers a core: half of the time a test waits for a kernel, a browser or a timeout."""
-    return 2 * (os.cpu_count() or 1)

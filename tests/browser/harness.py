@@ -150,9 +150,10 @@ def open_lesson(
         color_scheme="dark" if scheme == "dark" else "light",
     )
     page = context.new_page()
-    # On a busy machine JupyterLab may give a server up that is only slow.
-    asked = page.locator(".jp-Dialog", has_text="Connection")
-    page.add_locator_handler(asked, lambda dialog: dialog.locator("button").first.click())
+    # On a busy machine JupyterLab may give up a server or a kernel that is only slow, and say so in
+    # a dialog. The one that a test asks for itself is the question before a restart.
+    dialogs = page.locator(".jp-Dialog", has_not_text="Do you want to restart")
+    page.add_locator_handler(dialogs, lambda dialog: dialog.locator(".jp-mod-accept").click())
     page.goto(address.replace("00_start", lesson))
     expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible(timeout=PATIENCE)
     expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
